@@ -1,0 +1,2 @@
+//! The `tidemark-bench` load generator.
+fn main() {}

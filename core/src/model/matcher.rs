@@ -1,0 +1,158 @@
+//! Label matchers: `=`, `!=`, `=~`, `!~`.
+//!
+//! A label that a series does not have is matched as if its value were empty, as in Prometheus. Regular expressions
+//! are RE2's syntax, anchored at both ends, and `.` matches newlines.
+
+use std::fmt;
+
+use regex::Regex;
+
+/// How a matcher compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MatchOp {
+    /// `=`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `=~`
+    Regex,
+    /// `!~`
+    NotRegex,
+}
+
+impl MatchOp {
+    /// As PromQL writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MatchOp::Equal => "=",
+            MatchOp::NotEqual => "!=",
+            MatchOp::Regex => "=~",
+            MatchOp::NotRegex => "!~",
+        }
+    }
+}
+
+/// A regular expression that is not one.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("error parsing regexp: {0}")]
+pub struct BadRegex(pub String);
+
+/// Largest compiled size of one regular expression, in bytes; past it the matcher is refused.
+pub const REGEX_BYTES_MAX: usize = 10 << 20;
+
+/// One condition on one label.
+#[derive(Clone)]
+pub struct Matcher {
+    name: String,
+    op: MatchOp,
+    value: String,
+    regex: Option<Regex>,
+}
+
+impl Matcher {
+    /// Compiles the expression of the two regex kinds.
+    pub fn new(
+        op: MatchOp,
+        name: impl Into<String>,
+        value: impl Into<String>,
+    ) -> Result<Self, BadRegex> {
+        let (name, value) = (name.into(), value.into());
+        let regex = match op {
+            MatchOp::Equal | MatchOp::NotEqual => None,
+            MatchOp::Regex | MatchOp::NotRegex => Some(anchored(&value)?),
+        };
+        Ok(Matcher { name, op, value, regex })
+    }
+
+    /// `name="value"`.
+    pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Matcher { name: name.into(), op: MatchOp::Equal, value: value.into(), regex: None }
+    }
+
+    /// The label's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The kind of comparison.
+    pub fn op(&self) -> MatchOp {
+        self.op
+    }
+
+    /// What is compared with: a literal or the source of the regular expression.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// Whether a label with this value passes.
+    pub fn matches(&self, value: &str) -> bool {
+        match (self.op, &self.regex) {
+            (MatchOp::NotEqual, _) => self.value != value,
+            (MatchOp::Regex, Some(regex)) => regex.is_match(value),
+            (MatchOp::NotRegex, Some(regex)) => !regex.is_match(value),
+            _ => self.value == value,
+        }
+    }
+
+    /// Whether a series without the label passes.
+    pub fn matches_empty(&self) -> bool {
+        self.matches("")
+    }
+}
+
+/// Compiles `source` anchored at both ends, with `.` matching newlines.
+pub fn anchored(source: &str) -> Result<Regex, BadRegex> {
+    regex::RegexBuilder::new(&format!("^(?s:{source})$"))
+        .size_limit(REGEX_BYTES_MAX)
+        .build()
+        .map_err(|e| BadRegex(e.to_string()))
+}
+
+impl PartialEq for Matcher {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.op == other.op && self.value == other.value
+    }
+}
+
+impl Eq for Matcher {}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if super::labels::is_legacy_label_name(&self.name) {
+            write!(f, "{}{}{:?}", self.name, self.op.as_str(), self.value)
+        } else {
+            write!(f, "{:?}{}{:?}", self.name, self.op.as_str(), self.value)
+        }
+    }
+}
+
+impl fmt::Debug for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_four_kinds() {
+        let cases = [
+            (MatchOp::Equal, "a", "a", true),
+            (MatchOp::Equal, "a", "", false),
+            (MatchOp::NotEqual, "a", "", true),
+            (MatchOp::Regex, "a|b", "b", true),
+            (MatchOp::Regex, "a|b", "ab", false),
+            (MatchOp::Regex, "a.b", "a\nb", true),
+            (MatchOp::Regex, ".*", "", true),
+            (MatchOp::NotRegex, "a.*", "b", true),
+            (MatchOp::NotRegex, "a.*", "ab", false),
+        ];
+        for (op, pattern, value, expected) in cases {
+            let matcher = Matcher::new(op, "l", pattern).unwrap();
+            assert_eq!(matcher.matches(value), expected, "{matcher} on {value:?}");
+        }
+        assert!(Matcher::new(MatchOp::Regex, "l", "(").is_err());
+    }
+}

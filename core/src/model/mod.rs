@@ -1,0 +1,7 @@
+//! The data model: what a series, a sample and a matcher are. Pure values; no I/O, no clock.
+
+pub mod labels;
+pub mod matcher;
+pub mod metadata;
+pub mod sample;
+pub mod time;

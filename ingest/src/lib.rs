@@ -1,0 +1,1 @@
+//! Everything that brings samples in: protocols, relabelling, scraping.

@@ -1,0 +1,1 @@
+//! PromQL: parser, planner, vectorized evaluator, and the answers of the query API.
