@@ -1,1 +1,4 @@
 //! PromQL: parser, planner, vectorized evaluator, and the answers of the query API.
+
+pub mod functions;
+pub mod parser;
