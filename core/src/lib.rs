@@ -11,4 +11,7 @@
 //!
 //! This crate knows nothing of PromQL, HTTP or exposition formats.
 
+pub mod append;
+pub mod error;
+pub mod limits;
 pub mod model;

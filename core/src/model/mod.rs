@@ -1,5 +1,6 @@
 //! The data model: what a series, a sample and a matcher are. Pure values; no I/O, no clock.
 
+pub mod columns;
 pub mod labels;
 pub mod matcher;
 pub mod metadata;

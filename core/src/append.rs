@@ -1,0 +1,310 @@
+//! What one shard gets in one message, and what it answers.
+//!
+//! A batch is a handful of flat columns, so that a request of ten thousand series costs a few large allocations, which
+//! the sender keeps and fills again:
+//!
+//! ```text
+//! labels   | canonical encodings of the series' labels, back to back                 |
+//! series   | fingerprint, end in `labels`, end in `samples` | one entry a series ... |
+//! samples  | samples of the first series | samples of the second | ...               |
+//! metadata | metric family, type, help, unit | ...                                   |
+//! ```
+//!
+//! The core that decoded the request fills the batch; the core that owns the shard reads it. Pure values, `Send`.
+
+use std::ops::Range;
+
+use crate::limits::BATCH_BYTES_MAX;
+use crate::model::labels::{Fingerprint, Labels};
+use crate::model::metadata::Metadata;
+use crate::model::sample::Sample;
+use crate::model::time::TimestampMs;
+
+/// Samples for one shard, grouped by series, and metadata.
+#[derive(Clone, Debug, Default)]
+pub struct AppendBatch {
+    labels: Vec<u8>,
+    series: Vec<BatchSeries>,
+    samples: Vec<Sample>,
+    metadata: Vec<(String, Metadata)>,
+}
+
+/// One series of a batch: where its labels and samples end; they begin where those of the series before it end.
+#[derive(Clone, Copy, Debug)]
+struct BatchSeries {
+    fingerprint: Fingerprint,
+    labels_end: u32,
+    samples_end: u32,
+}
+
+/// One series of a batch, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub struct SeriesView<'a> {
+    /// The fingerprint of `labels`.
+    pub fingerprint: Fingerprint,
+    /// The labels in canonical encoding.
+    pub labels: &'a [u8],
+    /// The samples in the order of arrival.
+    pub samples: &'a [Sample],
+}
+
+impl AppendBatch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        AppendBatch::default()
+    }
+
+    /// Begins a series; the samples pushed next are its. `encoded_labels` must be a canonical encoding and
+    /// `fingerprint` taken of it. A series may occur more than once in a batch.
+    #[inline]
+    pub fn push_series(&mut self, fingerprint: Fingerprint, encoded_labels: &[u8]) {
+        debug_assert_eq!(fingerprint, Fingerprint::of(encoded_labels));
+        self.labels.extend_from_slice(encoded_labels);
+        let labels_end = offset(self.labels.len());
+        self.series.push(BatchSeries {
+            fingerprint,
+            labels_end,
+            samples_end: offset(self.samples.len()),
+        });
+    }
+
+    /// Adds a sample to the series pushed last; there must be one.
+    #[inline]
+    pub fn push_sample(&mut self, timestamp_ms: TimestampMs, value: f64) {
+        self.samples.push(Sample { timestamp_ms, value });
+        let last = self.series.last_mut().expect("a series was pushed before its samples");
+        last.samples_end = offset(self.samples.len());
+    }
+
+    /// Adds what is known about a metric family.
+    pub fn push_metadata(&mut self, family: &str, metadata: Metadata) {
+        self.metadata.push((family.to_owned(), metadata));
+    }
+
+    /// The series in the order of pushing.
+    pub fn series(&self) -> impl Iterator<Item = SeriesView<'_>> {
+        let (mut labels_start, mut samples_start) = (0, 0);
+        self.series.iter().map(move |series| {
+            let labels = range(&mut labels_start, series.labels_end);
+            let samples = range(&mut samples_start, series.samples_end);
+            SeriesView {
+                fingerprint: series.fingerprint,
+                labels: &self.labels[labels],
+                samples: &self.samples[samples],
+            }
+        })
+    }
+
+    /// Metric families and what was said about them.
+    pub fn metadata(&self) -> &[(String, Metadata)] {
+        &self.metadata
+    }
+
+    /// How many series were pushed.
+    pub fn series_count(&self) -> usize {
+        self.series.len()
+    }
+
+    /// How many samples were pushed.
+    pub fn sample_count(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty() && self.metadata.is_empty()
+    }
+
+    /// Heap bytes in use, by which senders bound what they hold.
+    pub fn byte_len(&self) -> usize {
+        self.labels.len() + size_of_val(&*self.series) + size_of_val(&*self.samples)
+    }
+
+    /// Empties it and keeps the allocations.
+    pub fn clear(&mut self) {
+        self.labels.clear();
+        self.series.clear();
+        self.samples.clear();
+        self.metadata.clear();
+    }
+}
+
+#[inline]
+fn offset(n: usize) -> u32 {
+    debug_assert!(n <= BATCH_BYTES_MAX);
+    u32::try_from(n).expect("request bodies are bounded far below 4 GiB")
+}
+
+#[inline]
+fn range(start: &mut u32, end: u32) -> Range<usize> {
+    let from = std::mem::replace(start, end);
+    from as usize..end as usize
+}
+
+/// Why samples were refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum RefusalKind {
+    /// Older than the newest sample of its series.
+    OutOfOrder = 0,
+    /// Older than anything the shard still takes.
+    TooOld = 1,
+    /// Further ahead of the wall clock than is allowed.
+    TooFarInFuture = 2,
+    /// The series has another value at that very millisecond.
+    DuplicateTimestamp = 3,
+    /// The shard holds as many series as it may; existing ones keep flowing.
+    SeriesLimit = 4,
+    /// The labels of a new series are not in canonical encoding, or too long.
+    InvalidLabels = 5,
+}
+
+/// Every kind with the name it has in metrics and the words it has in messages, in the order of the discriminants.
+const REFUSALS: [(RefusalKind, &str, &str); RefusalKind::COUNT] = [
+    (RefusalKind::OutOfOrder, "out_of_order", "out of order sample"),
+    (RefusalKind::TooOld, "too_old", "too old sample"),
+    (RefusalKind::TooFarInFuture, "too_far_in_future", "sample too far in the future"),
+    (
+        RefusalKind::DuplicateTimestamp,
+        "duplicate_timestamp",
+        "duplicate sample for timestamp, with another value",
+    ),
+    (RefusalKind::SeriesLimit, "series_limit", "too many series"),
+    (RefusalKind::InvalidLabels, "invalid_labels", "invalid labels"),
+];
+
+impl RefusalKind {
+    /// How many kinds there are.
+    pub const COUNT: usize = 6;
+
+    /// Every kind, in the order of the discriminants.
+    pub fn all() -> impl Iterator<Item = RefusalKind> {
+        REFUSALS.iter().map(|(kind, _, _)| *kind)
+    }
+
+    /// The name as a metric's label value.
+    pub fn as_str(self) -> &'static str {
+        REFUSALS[self as usize].1
+    }
+
+    /// The words for a message.
+    pub fn message(self) -> &'static str {
+        REFUSALS[self as usize].2
+    }
+}
+
+impl std::fmt::Display for RefusalKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+/// One refused sample, as an example for the sender.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// Why.
+    pub kind: RefusalKind,
+    /// Of which series.
+    pub labels: Labels,
+    /// At what time.
+    pub timestamp_ms: TimestampMs,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: series {} at {} ms", self.kind, self.labels, self.timestamp_ms)
+    }
+}
+
+/// What became of a batch.
+#[derive(Clone, Debug, Default)]
+pub struct AppendOutcome {
+    /// Samples stored.
+    pub appended: u64,
+    /// Samples that were there already with the same value: accepted, not stored again.
+    pub duplicates: u64,
+    /// Series seen for the first time.
+    pub new_series: u64,
+    /// Refused samples by [`RefusalKind`]; see [`AppendOutcome::refused_as`].
+    pub refused: [u64; RefusalKind::COUNT],
+    /// The first refusal.
+    pub first_refusal: Option<Refusal>,
+}
+
+impl AppendOutcome {
+    /// Refused samples of one kind.
+    pub fn refused_as(&self, kind: RefusalKind) -> u64 {
+        self.refused[kind as usize]
+    }
+
+    /// All refused samples.
+    pub fn refused_total(&self) -> u64 {
+        self.refused.iter().sum()
+    }
+
+    /// Counts `samples` as refused; the first refusal is kept as the example.
+    pub fn refuse(&mut self, samples: u64, example: impl FnOnce() -> Refusal, kind: RefusalKind) {
+        self.refused[kind as usize] += samples;
+        if self.first_refusal.is_none() {
+            self.first_refusal = Some(example());
+        }
+    }
+
+    /// Adds what another shard answered.
+    pub fn merge(&mut self, other: AppendOutcome) {
+        self.appended += other.appended;
+        self.duplicates += other.duplicates;
+        self.new_series += other.new_series;
+        for (mine, theirs) in self.refused.iter_mut().zip(other.refused) {
+            *mine += theirs;
+        }
+        if self.first_refusal.is_none() {
+            self.first_refusal = other.first_refusal;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_come_back_with_their_samples() {
+        let (a, b) = (Labels::from_pairs([("a", "1")]), Labels::from_pairs([("b", "22")]));
+        let mut batch = AppendBatch::new();
+        batch.push_series(a.fingerprint(), a.encoded());
+        batch.push_sample(1, 1.0);
+        batch.push_sample(2, 2.0);
+        batch.push_series(b.fingerprint(), b.encoded());
+        batch.push_series(a.fingerprint(), a.encoded());
+        batch.push_sample(3, 3.0);
+        let seen: Vec<_> = batch.series().map(|s| (s.labels.to_vec(), s.samples.len())).collect();
+        assert_eq!(
+            seen,
+            [(a.encoded().to_vec(), 2), (b.encoded().to_vec(), 0), (a.encoded().to_vec(), 1)]
+        );
+        assert_eq!(batch.sample_count(), 3);
+        batch.clear();
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn refusals_are_in_the_order_of_their_discriminants() {
+        for (i, kind) in RefusalKind::all().enumerate() {
+            assert_eq!(kind as usize, i);
+        }
+    }
+
+    #[test]
+    fn outcomes_add_up_and_keep_the_first_example() {
+        let refusal =
+            |t| Refusal { kind: RefusalKind::TooOld, labels: Labels::empty(), timestamp_ms: t };
+        let mut a = AppendOutcome { appended: 1, ..AppendOutcome::default() };
+        a.refuse(2, || refusal(7), RefusalKind::TooOld);
+        let mut b = AppendOutcome { duplicates: 3, ..AppendOutcome::default() };
+        b.refuse(1, || refusal(8), RefusalKind::TooOld);
+        a.merge(b);
+        assert_eq!((a.appended, a.duplicates, a.refused_as(RefusalKind::TooOld)), (1, 3, 3));
+        assert_eq!(a.first_refusal.map(|r| r.timestamp_ms), Some(7));
+    }
+}

@@ -1,0 +1,52 @@
+//! What can go wrong in the storage engine. Each message says what, where and what to do.
+
+use std::path::PathBuf;
+
+/// An error of the storage engine.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file is not what was written.
+    #[error("{}: damaged at byte {offset}: expected {expected}, found {found}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What should stand there.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+    /// A file was written by a newer Tidemark.
+    #[error(
+        "{}: format version {found} is newer than {known}, the newest this binary reads; start the version of tidemark that wrote it",
+        path.display()
+    )]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The newest version known.
+        known: u32,
+    },
+    /// A bound is reached; the same request may pass a little later.
+    #[error("overloaded: {what}; send again later")]
+    Overloaded {
+        /// Which bound.
+        what: &'static str,
+    },
+    /// The shard stops.
+    #[error("the shard is closing; send again when the server is back")]
+    Closing,
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Whether the same request may succeed later without anyone's doing, so that senders should retry (503).
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Error::Overloaded { .. } | Error::Closing)
+    }
+}

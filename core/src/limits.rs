@@ -1,0 +1,44 @@
+//! Every bound of the storage engine on one page, with the relations between them checked at compile time.
+//!
+//! At a bound the sender is told (a refusal by name, or [`crate::error::Error::Overloaded`]); nothing grows past it.
+
+/// Samples in one open chunk before it is sealed. 120 is what Prometheus takes: half an hour at 15 s.
+pub const CHUNK_SAMPLES_MAX: u16 = 120;
+
+/// Time from the first to the last sample of one chunk, in ms.
+pub const CHUNK_RANGE_MS_MAX: i64 = 2 * 60 * 60 * 1000;
+
+/// Largest encoded chunk, in bytes: 120 XOR samples at their worst take 2.3 KiB, other encodings may take more.
+pub const CHUNK_BYTES_MAX: usize = 1 << 20;
+
+/// Canonical encoding of one series' labels, in bytes.
+pub const SERIES_LABELS_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of any one column of an [`crate::append::AppendBatch`].
+pub const BATCH_BYTES_MAX: usize = 1 << 30;
+
+/// Active series of one shard unless the options say otherwise.
+pub const SHARD_SERIES_MAX: u32 = 20_000_000;
+
+/// How far ahead of the wall clock a sample may be, in ms; Prometheus' bound.
+pub const FUTURE_MS_MAX: i64 = 10 * 60 * 1000;
+
+/// Metric families of one shard whose metadata is kept.
+pub const METADATA_FAMILIES_MAX: usize = 100_000;
+
+/// Help text of one metric family, in bytes; the rest is cut off.
+pub const METADATA_HELP_BYTES_MAX: usize = 4 << 10;
+
+/// Name or unit of one metric family, in bytes; longer ones are not kept.
+pub const METADATA_NAME_BYTES_MAX: usize = 1 << 10;
+
+/// Literals that a regular expression may stand for and still be looked up one by one.
+pub const REGEX_LITERALS_MAX: usize = 250;
+
+/// Shards of one data directory.
+pub const SHARDS_MAX: u32 = 1024;
+
+const _: () = assert!(CHUNK_SAMPLES_MAX as usize * 19 + 32 <= CHUNK_BYTES_MAX);
+const _: () = assert!(CHUNK_RANGE_MS_MAX <= u32::MAX as i64);
+const _: () = assert!(SERIES_LABELS_BYTES_MAX < BATCH_BYTES_MAX);
+const _: () = assert!(BATCH_BYTES_MAX < u32::MAX as usize);
