@@ -1,0 +1,456 @@
+//! The XOR (Gorilla) chunk, bit for bit as Prometheus encodes it.
+//!
+//! ```text
+//! +------------------+-----------------+--------------+------------------+------------+
+//! | samples: u16 BE  | t0: varint      | v0: 64 bits  | t1-t0: uvarint   | xor v1     |
+//! +------------------+-----------------+--------------+------------------+------------+
+//! | delta of delta of t2 | xor v2 | delta of delta of t3 | xor v3 | ... zero bits to the byte
+//! +----------------------+--------+----------------------+--------+----
+//!
+//! delta of delta:  0                          same delta again
+//!                  10   + 14 bits             -8191 ..= 8192
+//!                  110  + 17 bits             -65535 ..= 65536
+//!                  1110 + 20 bits             -524287 ..= 524288
+//!                  1111 + 64 bits             the rest
+//! xor:             0                          same value again
+//!                  10   + significant bits    within the window of the xor before
+//!                  11   + leading zeros: 5 bits, significant bits: 6 bits (0 means 64), the bits
+//! ```
+//!
+//! Values are compared and kept as bit patterns, so every NaN payload survives. Arithmetic on timestamps wraps, as it
+//! does in Go.
+
+use super::ChunkError;
+use super::bits::{BitReader, push_bits, push_uvarint, push_varint};
+use crate::model::columns::SampleColumns;
+use crate::model::time::{TimeRange, TimestampMs};
+
+/// Bytes of the sample count at the start.
+const HEADER_BYTES: usize = 2;
+
+/// Width in bits of the delta of delta, after as many ones (and a zero, but for the last) as the index says.
+const DELTA_WIDTHS: [u32; 5] = [0, 14, 17, 20, 64];
+
+/// No window yet: wider than any xor can have leading zeros.
+const NO_WINDOW: u8 = 0xff;
+
+/// A chunk under construction.
+#[derive(Clone, Debug)]
+pub struct XorEncoder {
+    bytes: Vec<u8>,
+    /// Bits unused in the last byte.
+    free: u8,
+    leading: u8,
+    trailing: u8,
+    count: u16,
+    last_timestamp: i64,
+    last_delta: u64,
+    last_value: u64,
+}
+
+impl Default for XorEncoder {
+    fn default() -> Self {
+        XorEncoder::new()
+    }
+}
+
+impl XorEncoder {
+    /// A chunk without samples; allocates nothing.
+    pub const fn new() -> Self {
+        XorEncoder {
+            bytes: Vec::new(),
+            free: 0,
+            leading: NO_WINDOW,
+            trailing: 0,
+            count: 0,
+            last_timestamp: 0,
+            last_delta: 0,
+            last_value: 0,
+        }
+    }
+
+    /// Continues a chunk that was encoded before, so that more samples can be appended.
+    pub fn resume(bytes: &[u8]) -> Result<Self, ChunkError> {
+        let mut samples = XorIter::new(bytes)?;
+        for sample in samples.by_ref() {
+            sample?;
+        }
+        let free = (8 - samples.reader_bits() % 8) % 8;
+        let end = HEADER_BYTES + samples.reader_bits().div_ceil(8);
+        Ok(XorEncoder {
+            bytes: if samples.count == 0 { Vec::new() } else { bytes[..end].to_vec() },
+            free: free as u8,
+            leading: samples.leading,
+            trailing: samples.trailing,
+            count: samples.count,
+            last_timestamp: samples.timestamp,
+            last_delta: samples.delta,
+            last_value: samples.value,
+        })
+    }
+
+    /// How many samples.
+    #[inline]
+    pub fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// The encoded chunk so far; empty when there is no sample.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Heap bytes held.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// The sample appended last, if there is one.
+    #[inline]
+    pub fn last(&self) -> Option<(TimestampMs, f64)> {
+        (self.count > 0).then(|| (self.last_timestamp, f64::from_bits(self.last_value)))
+    }
+
+    /// The timestamp of the first sample, if there is one.
+    pub fn first_timestamp(&self) -> Option<TimestampMs> {
+        BitReader::new(self.bytes.get(HEADER_BYTES..)?).read_varint()
+    }
+
+    /// Appends a sample; the caller keeps the order of time and the bound on samples.
+    #[inline]
+    pub fn push(&mut self, timestamp: TimestampMs, value: f64) {
+        let value = value.to_bits();
+        let delta = timestamp.wrapping_sub(self.last_timestamp) as u64;
+        match self.count {
+            0 => {
+                self.bytes.reserve_exact(HEADER_BYTES + 18);
+                self.bytes.extend_from_slice(&[0; HEADER_BYTES]);
+                push_varint(&mut self.bytes, timestamp);
+                self.bytes.extend_from_slice(&value.to_be_bytes());
+            }
+            1 => {
+                push_uvarint(&mut self.bytes, delta);
+                self.push_value(value);
+                self.last_delta = delta;
+            }
+            _ => {
+                self.push_delta_of_delta(delta.wrapping_sub(self.last_delta) as i64);
+                self.push_value(value);
+                self.last_delta = delta;
+            }
+        }
+        self.last_timestamp = timestamp;
+        self.last_value = value;
+        self.count += 1;
+        self.bytes[..HEADER_BYTES].copy_from_slice(&self.count.to_be_bytes());
+    }
+
+    #[inline]
+    fn push_bits(&mut self, value: u64, count: u32) {
+        self.free = push_bits(&mut self.bytes, self.free, value, count);
+    }
+
+    #[inline]
+    fn push_delta_of_delta(&mut self, dod: i64) {
+        if dod == 0 {
+            return self.push_bits(0, 1);
+        }
+        for (ones, prefix) in [(1, 0b10), (2, 0b110), (3, 0b1110)] {
+            let width = DELTA_WIDTHS[ones];
+            let half = 1_i64 << (width - 1);
+            if (1 - half..=half).contains(&dod) {
+                let low = dod as u64 & ((1 << width) - 1);
+                return self.push_bits((prefix << width) | low, width + ones as u32 + 1);
+            }
+        }
+        self.push_bits(0b1111, 4);
+        self.push_bits(dod as u64, 64);
+    }
+
+    #[inline]
+    fn push_value(&mut self, value: u64) {
+        let xor = value ^ self.last_value;
+        if xor == 0 {
+            return self.push_bits(0, 1);
+        }
+        // Five bits hold the leading zeros: what exceeds 31 is written as significant zeros.
+        let leading = (xor.leading_zeros() as u8).min(31);
+        let trailing = xor.trailing_zeros() as u8;
+        if self.leading != NO_WINDOW && leading >= self.leading && trailing >= self.trailing {
+            let significant = u32::from(64 - self.leading - self.trailing);
+            self.push_bits(0b10, 2);
+            self.push_bits(xor >> self.trailing, significant);
+        } else {
+            (self.leading, self.trailing) = (leading, trailing);
+            let significant = u32::from(64 - leading - trailing);
+            let window = (u64::from(leading) << 6) | u64::from(significant & 63);
+            self.push_bits((0b11 << 11) | window, 13);
+            self.push_bits(xor >> trailing, significant);
+        }
+    }
+}
+
+/// Decodes one sample after the other.
+#[derive(Clone, Debug)]
+pub struct XorIter<'a> {
+    reader: BitReader<'a>,
+    count: u16,
+    read: u16,
+    leading: u8,
+    trailing: u8,
+    timestamp: i64,
+    delta: u64,
+    value: u64,
+}
+
+impl<'a> XorIter<'a> {
+    /// Begins at the first sample. No bytes at all are a chunk without samples.
+    pub fn new(bytes: &'a [u8]) -> Result<Self, ChunkError> {
+        let (count, body) = match bytes {
+            [] => (0, bytes),
+            [high, low, body @ ..] => (u16::from_be_bytes([*high, *low]), body),
+            _ => return Err(ChunkError::NoHeader),
+        };
+        Ok(XorIter {
+            reader: BitReader::new(body),
+            count,
+            read: 0,
+            leading: NO_WINDOW,
+            trailing: 0,
+            timestamp: 0,
+            delta: 0,
+            value: 0,
+        })
+    }
+
+    /// How many samples the header promises.
+    pub fn count(&self) -> u16 {
+        self.count
+    }
+
+    fn reader_bits(&self) -> usize {
+        self.reader.position()
+    }
+
+    #[inline]
+    fn read_delta_of_delta(&mut self) -> i64 {
+        let ones = (!self.reader.peek()).leading_zeros().min(4);
+        self.reader.skip(if ones == 4 { 4 } else { ones + 1 });
+        let width = DELTA_WIDTHS[ones as usize];
+        match width {
+            0 => 0,
+            64 => self.reader.read(64) as i64,
+            _ => {
+                let low = self.reader.read(width) as i64;
+                if low > 1 << (width - 1) { low - (1 << width) } else { low }
+            }
+        }
+    }
+
+    #[inline]
+    fn read_value(&mut self) {
+        let head = self.reader.peek();
+        if head >> 63 == 0 {
+            return self.reader.skip(1);
+        }
+        if head >> 62 == 0b11 {
+            self.leading = (head >> 57) as u8 & 31;
+            let significant = (head >> 51) as u8 & 63;
+            let significant = if significant == 0 { 64 } else { significant };
+            self.trailing = 64_u8.saturating_sub(self.leading + significant);
+            self.reader.skip(13);
+        } else {
+            self.reader.skip(2);
+        }
+        // `10` before any `11`, or a window wider than a word, occurs in damaged chunks only.
+        let outside = self.leading.saturating_add(self.trailing).min(63);
+        let bits = self.reader.read(64 - u32::from(outside));
+        self.value ^= bits << (self.trailing & 63);
+    }
+
+    #[inline]
+    fn step(&mut self) -> Result<(), ChunkError> {
+        let truncated = ChunkError::Truncated { sample: self.read, count: self.count };
+        match self.read {
+            0 => {
+                self.timestamp = self.reader.read_varint().ok_or(truncated)?;
+                self.value = self.reader.read(64);
+            }
+            1 => {
+                self.delta = self.reader.read_uvarint().ok_or(truncated)?;
+                self.timestamp = self.timestamp.wrapping_add(self.delta as i64);
+                self.read_value();
+            }
+            _ => {
+                self.delta = self.delta.wrapping_add(self.read_delta_of_delta() as u64);
+                self.timestamp = self.timestamp.wrapping_add(self.delta as i64);
+                self.read_value();
+            }
+        }
+        self.read += 1;
+        if self.reader.overran() { Err(truncated) } else { Ok(()) }
+    }
+}
+
+impl Iterator for XorIter<'_> {
+    type Item = Result<(TimestampMs, f64), ChunkError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.read >= self.count {
+            return None;
+        }
+        match self.step() {
+            Ok(()) => Some(Ok((self.timestamp, f64::from_bits(self.value)))),
+            Err(error) => {
+                self.read = self.count;
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+/// Appends the samples of a chunk that lie in `range` to `out`, stopping at the first one past it.
+pub fn decode(bytes: &[u8], range: TimeRange, out: &mut SampleColumns) -> Result<(), ChunkError> {
+    let mut samples = XorIter::new(bytes)?;
+    let count = usize::from(samples.count);
+    out.timestamps.reserve(count);
+    out.values.reserve(count);
+    while samples.read < samples.count {
+        samples.step()?;
+        if samples.timestamp > range.end_ms {
+            break;
+        }
+        if samples.timestamp >= range.start_ms {
+            out.push(samples.timestamp, f64::from_bits(samples.value));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::sample::{NORMAL_NAN_BITS, STALE_NAN_BITS};
+    use proptest::prelude::*;
+
+    /// Timestamps and bits of values.
+    type Samples = Vec<(i64, u64)>;
+
+    fn encode(samples: &[(i64, u64)]) -> XorEncoder {
+        let mut encoder = XorEncoder::new();
+        for &(t, bits) in samples {
+            encoder.push(t, f64::from_bits(bits));
+        }
+        encoder
+    }
+
+    fn decode_all(bytes: &[u8]) -> Samples {
+        let mut out = SampleColumns::new();
+        decode(bytes, TimeRange::ALL, &mut out).unwrap();
+        out.timestamps.into_iter().zip(out.values.into_iter().map(f64::to_bits)).collect()
+    }
+
+    /// Samples in ascending order of time whose steps and values exercise every branch of the encoding.
+    fn samples() -> impl Strategy<Value = Samples> {
+        let step = prop_oneof![
+            5 => Just(15_000_i64),
+            2 => 14_990_i64..15_010,
+            1 => 1_i64..70_000,
+            1 => 1_i64..4_000_000_000,
+            1 => 1_i64..1 << 60,
+        ];
+        let value = prop_oneof![
+            4 => (0_u32..1000).prop_map(|v| f64::from(v).to_bits()),
+            2 => any::<f64>().prop_map(f64::to_bits),
+            2 => any::<u64>(),
+            1 => prop_oneof![Just(STALE_NAN_BITS), Just(NORMAL_NAN_BITS), Just((-0.0_f64).to_bits())],
+        ];
+        (any::<i32>(), proptest::collection::vec((step, value), 0..130)).prop_map(
+            |(start, steps)| {
+                let mut t = i64::from(start);
+                let mut next = |step: i64| {
+                    t = t.checked_add(step)?;
+                    Some(t)
+                };
+                steps.into_iter().map_while(|(step, v)| Some((next(step)?, v))).collect()
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn samples_go_round_bit_for_bit(samples in samples()) {
+            let encoder = encode(&samples);
+            prop_assert_eq!(decode_all(encoder.bytes()), samples.clone());
+            prop_assert_eq!(encoder.first_timestamp(), samples.first().map(|s| s.0));
+            prop_assert_eq!(encoder.last().map(|(t, v)| (t, v.to_bits())), samples.last().copied());
+        }
+
+        #[test]
+        fn a_resumed_chunk_goes_on_as_if_never_interrupted(samples in samples(), cut in 0_usize..130) {
+            let cut = cut.min(samples.len());
+            let mut resumed = XorEncoder::resume(encode(&samples[..cut]).bytes()).unwrap();
+            for &(t, bits) in &samples[cut..] {
+                resumed.push(t, f64::from_bits(bits));
+            }
+            let whole = encode(&samples);
+            prop_assert_eq!(resumed.bytes(), whole.bytes());
+        }
+
+        #[test]
+        fn a_range_takes_what_lies_inside(samples in samples(), a in 0_usize..130, b in 0_usize..130) {
+            prop_assume!(!samples.is_empty());
+            let at = |i: usize| samples[i.min(samples.len() - 1)].0;
+            let range = TimeRange::new(at(a), at(b));
+            let mut out = SampleColumns::new();
+            decode(encode(&samples).bytes(), range, &mut out).unwrap();
+            let expected: Vec<i64> = samples.iter().map(|s| s.0).filter(|&t| range.contains(t)).collect();
+            prop_assert_eq!(out.timestamps, expected);
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut out = SampleColumns::new();
+            let _ = decode(&bytes, TimeRange::ALL, &mut out);
+            let _ = XorEncoder::resume(&bytes);
+        }
+    }
+
+    #[test]
+    fn truncation_is_noticed_at_every_byte() {
+        let samples: Vec<_> = (0..50).map(|i| (i * 15_000, (i as f64 * 0.1).to_bits())).collect();
+        let encoder = encode(&samples);
+        for end in 1..encoder.bytes().len() {
+            let mut out = SampleColumns::new();
+            assert!(decode(&encoder.bytes()[..end], TimeRange::ALL, &mut out).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_those_of_prometheus() {
+        let fixture = include_str!("../../fixtures/chunk/xor-prometheus.txt");
+        let lines = fixture.lines().filter(|line| !line.starts_with('#'));
+        let mut chunks: Vec<(Vec<u8>, Samples)> = Vec::new();
+        for line in lines {
+            if let Some(hex) = line.strip_prefix("chunk 1 ") {
+                let byte = |i: usize| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap();
+                chunks.push(((0..hex.len() / 2).map(byte).collect(), Vec::new()));
+            } else {
+                let (t, bits) = line.split_once(' ').unwrap();
+                let sample = (t.parse().unwrap(), u64::from_str_radix(bits, 16).unwrap());
+                chunks.last_mut().unwrap().1.push(sample);
+            }
+        }
+        assert_eq!(chunks.len(), 5);
+        for (bytes, samples) in chunks {
+            assert_eq!(decode_all(&bytes), samples);
+            // Its bit writer leaves an empty byte behind where a chunk ends on a byte boundary after a whole byte.
+            let ours = encode(&samples);
+            let padding = bytes.strip_prefix(ours.bytes()).unwrap();
+            assert!(padding.is_empty() || padding == [0]);
+        }
+    }
+}
