@@ -16,3 +16,4 @@ pub mod chunk;
 pub mod error;
 pub mod limits;
 pub mod model;
+pub mod runtime;

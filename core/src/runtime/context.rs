@@ -1,0 +1,74 @@
+//! Which executor the current thread runs: the real one or its simulated twin.
+//!
+//! A thread-local holds the [`Context`]; the free functions of [`runtime`](super) dispatch on it. The real executor is called
+//! directly; the twin stands behind the small trait [`Twin`], so that the simulation can change without touching this file.
+
+use super::task::Queue;
+use futures_util::future::LocalBoxFuture;
+use glommio::TaskQueueHandle;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// What the simulated twin does in place of the real executor.
+pub(crate) trait Twin {
+    /// Makes `task` runnable. It must not be polled before the caller gives up the thread.
+    fn spawn(&self, queue: Option<Queue>, task: LocalBoxFuture<'static, ()>);
+    /// Virtual nanoseconds since the simulation began.
+    fn now_ns(&self) -> u64;
+    /// Virtual wall clock, milliseconds since the Unix epoch.
+    fn wall_ms(&self) -> i64;
+    /// Ready once [`now_ns`](Twin::now_ns) has reached `deadline_ns`.
+    fn sleep_until(&self, deadline_ns: u64) -> LocalBoxFuture<'static, ()>;
+    /// Whether a task that offers to yield here is taken at its word (drawn from the seed).
+    fn preempts(&self) -> bool;
+}
+
+/// The task queues of a real executor, by [`Queue`].
+pub(crate) struct Queues(pub(crate) [TaskQueueHandle; Queue::COUNT]);
+
+/// The executor of a thread.
+#[derive(Clone)]
+pub(crate) enum Context {
+    /// glommio, with the queues made at its start.
+    Real(Rc<Queues>),
+    /// The simulation.
+    #[allow(dead_code, reason = "made by the simulated twin alone")]
+    Simulated(Rc<dyn Twin>),
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Context>> = const { RefCell::new(None) };
+}
+
+/// Undoes [`enter`] when dropped.
+pub(crate) struct Entered(Option<Context>);
+
+/// Makes `context` the executor of this thread until the guard is dropped.
+#[must_use = "the context is left when the guard is dropped"]
+pub(crate) fn enter(context: Context) -> Entered {
+    Entered(CURRENT.replace(Some(context)))
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.set(self.0.take());
+    }
+}
+
+/// Calls `f` with the executor of this thread.
+///
+/// # Panics
+/// When the thread runs none: only tasks may spawn, sleep or touch a socket.
+pub(crate) fn with<T>(f: impl FnOnce(&Context) -> T) -> T {
+    CURRENT.with_borrow(|current| {
+        f(current.as_ref().expect("called from a task of an executor or of the simulation"))
+    })
+}
+
+/// The simulated twin, if this thread runs one; `None` on a real executor and on any other thread.
+pub(crate) fn twin() -> Option<Rc<dyn Twin>> {
+    CURRENT.with_borrow(|current| match current {
+        Some(Context::Simulated(twin)) => Some(Rc::clone(twin)),
+        Some(Context::Real(_)) | None => None,
+    })
+}

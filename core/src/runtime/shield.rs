@@ -1,0 +1,117 @@
+//! The guard between a task and the wakers that refer to it.
+//!
+//! glommio counts the wakers of a task in sixteen bits and panics at the 32,768th; a wake from another thread also counts as
+//! one until the executor gets round to it. A task that waits for 40,000 answers at once, or is woken 40,000 times while its
+//! core is busy, would take the process down. So no future of ours ever sees glommio's own waker: [`Shielded`] polls it with a
+//! waker of our own, an `Arc` that holds the task's waker once and forwards at most one wake between two polls.
+//!
+//! ```text
+//!   socket, timer, mailbox, other core ──clone──▶ Arc<Shield> ──the only reference──▶ glommio's task
+//! ```
+//!
+//! The second effect is welcome too: a hundred messages that arrive while the task waits to run cost one wake, not a hundred.
+
+use futures_util::task::{ArcWake, waker_ref};
+use pin_project_lite::pin_project;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+
+/// The waker that the outside world sees.
+struct Shield {
+    /// The task's own waker, the same for all its life.
+    task: OnceLock<Waker>,
+    /// Whether the task was woken since its last poll began.
+    woken: AtomicBool,
+}
+
+impl ArcWake for Shield {
+    fn wake_by_ref(shield: &Arc<Self>) {
+        if !shield.woken.swap(true, Ordering::AcqRel) {
+            // Absent only before the first poll, when the task is about to run anyway.
+            if let Some(task) = shield.task.get() {
+                task.wake_by_ref();
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// `F`, polled with a waker that may be cloned without limit.
+    pub(crate) struct Shielded<F> {
+        #[pin]
+        future: F,
+        shield: Arc<Shield>,
+    }
+}
+
+impl<F> Shielded<F> {
+    pub(crate) fn new(future: F) -> Self {
+        let shield = Shield { task: OnceLock::new(), woken: AtomicBool::new(true) };
+        Shielded { future, shield: Arc::new(shield) }
+    }
+}
+
+impl<F: Future> Future for Shielded<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let task = this.shield.task.get_or_init(|| cx.waker().clone());
+        debug_assert!(task.will_wake(cx.waker()), "a spawned future never moves to another task");
+        // Cleared before the poll: what is woken from here on runs the task again.
+        this.shield.woken.swap(false, Ordering::AcqRel);
+        let waker = waker_ref(this.shield);
+        this.future.poll(&mut Context::from_waker(&waker))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::task::noop_waker;
+    use std::future::poll_fn;
+    use std::sync::atomic::AtomicUsize;
+
+    struct Counter(AtomicUsize);
+
+    impl ArcWake for Counter {
+        fn wake_by_ref(counter: &Arc<Self>) {
+            counter.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn many_wakers_are_one_reference_and_many_wakes_are_one() {
+        let counter = Arc::new(Counter(AtomicUsize::new(0)));
+        let outer = futures_util::task::waker(Arc::clone(&counter));
+        let mut wakers = vec![noop_waker(); 40_000];
+        let mut future = Box::pin(Shielded::new(poll_fn(|cx| {
+            wakers.fill(cx.waker().clone());
+            Poll::<()>::Pending
+        })));
+        assert!(future.as_mut().poll(&mut Context::from_waker(&outer)).is_pending());
+        assert_eq!(Arc::strong_count(&counter), 3, "ours, the outer waker, the shield's");
+        drop(future);
+        wakers.iter().for_each(Waker::wake_by_ref);
+        assert_eq!(counter.0.load(Ordering::Relaxed), 1);
+        drop(wakers);
+        assert_eq!(Arc::strong_count(&counter), 2, "the last clone lets the task go");
+    }
+
+    #[test]
+    fn a_wake_during_the_poll_runs_the_task_again() {
+        let counter = Arc::new(Counter(AtomicUsize::new(0)));
+        let outer = futures_util::task::waker(Arc::clone(&counter));
+        let mut future = Box::pin(Shielded::new(poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        })));
+        for polls in 1..4 {
+            assert!(future.as_mut().poll(&mut Context::from_waker(&outer)).is_pending());
+            assert_eq!(counter.0.load(Ordering::Relaxed), polls);
+        }
+    }
+}
