@@ -14,6 +14,7 @@
 pub mod append;
 pub mod chunk;
 pub mod error;
+pub mod index;
 pub mod limits;
 pub mod model;
 pub mod runtime;

@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use regex::Regex;
+use super::pattern::Pattern;
+pub use super::pattern::{Candidates, anchored};
 
 /// How a matcher compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,7 +47,7 @@ pub struct Matcher {
     name: String,
     op: MatchOp,
     value: String,
-    regex: Option<Regex>,
+    pattern: Option<Pattern>,
 }
 
 impl Matcher {
@@ -57,16 +58,16 @@ impl Matcher {
         value: impl Into<String>,
     ) -> Result<Self, BadRegex> {
         let (name, value) = (name.into(), value.into());
-        let regex = match op {
+        let pattern = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => Some(anchored(&value)?),
+            MatchOp::Regex | MatchOp::NotRegex => Some(Pattern::new(&value)?),
         };
-        Ok(Matcher { name, op, value, regex })
+        Ok(Matcher { name, op, value, pattern })
     }
 
     /// `name="value"`.
     pub fn equal(name: impl Into<String>, value: impl Into<String>) -> Self {
-        Matcher { name: name.into(), op: MatchOp::Equal, value: value.into(), regex: None }
+        Matcher { name: name.into(), op: MatchOp::Equal, value: value.into(), pattern: None }
     }
 
     /// The label's name.
@@ -86,11 +87,23 @@ impl Matcher {
 
     /// Whether a label with this value passes.
     pub fn matches(&self, value: &str) -> bool {
-        match (self.op, &self.regex) {
-            (MatchOp::NotEqual, _) => self.value != value,
-            (MatchOp::Regex, Some(regex)) => regex.is_match(value),
-            (MatchOp::NotRegex, Some(regex)) => !regex.is_match(value),
-            _ => self.value == value,
+        let found = match &self.pattern {
+            Some(pattern) => pattern.matches(value),
+            None => self.value == value,
+        };
+        found != self.is_negated()
+    }
+
+    /// Whether it is `!=` or `!~`: passes what its value or expression does not match.
+    pub fn is_negated(&self) -> bool {
+        matches!(self.op, MatchOp::NotEqual | MatchOp::NotRegex)
+    }
+
+    /// The values that its value or expression may match, before any negation.
+    pub fn candidates(&self) -> Candidates<'_> {
+        match &self.pattern {
+            Some(pattern) => pattern.candidates(),
+            None => Candidates::Literals(std::slice::from_ref(&self.value)),
         }
     }
 
@@ -98,14 +111,6 @@ impl Matcher {
     pub fn matches_empty(&self) -> bool {
         self.matches("")
     }
-}
-
-/// Compiles `source` anchored at both ends, with `.` matching newlines.
-pub fn anchored(source: &str) -> Result<Regex, BadRegex> {
-    regex::RegexBuilder::new(&format!("^(?s:{source})$"))
-        .size_limit(REGEX_BYTES_MAX)
-        .build()
-        .map_err(|e| BadRegex(e.to_string()))
 }
 
 impl PartialEq for Matcher {

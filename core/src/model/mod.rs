@@ -6,5 +6,6 @@ pub mod kahan;
 pub mod labels;
 pub mod matcher;
 pub mod metadata;
+mod pattern;
 pub mod sample;
 pub mod time;

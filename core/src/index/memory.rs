@@ -1,0 +1,237 @@
+//! The index of the head: label name -> value -> postings, all in memory.
+//!
+//! Matchers mean what they mean in Prometheus: a series without a label has the empty value for it. So a matcher that
+//! accepts the empty value cannot be answered by listing what it accepts; it *removes* the series whose value it
+//! rejects. The others each list what they accept, and the lists are intersected, the shortest first.
+
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+
+use super::SeriesRef;
+use super::postings::{Postings, intersect, subtract, union};
+use super::symbols::{Symbol, SymbolPairs, Symbols};
+use crate::model::matcher::{Candidates, Matcher};
+
+/// Label name -> value -> series.
+#[derive(Debug, Default)]
+pub struct MemoryIndex {
+    names: HashMap<Symbol, LabelIndex>,
+    all: Vec<SeriesRef>,
+}
+
+/// The values of one label.
+#[derive(Debug, Default)]
+struct LabelIndex {
+    values: HashMap<Symbol, Postings>,
+    /// Series that have this label.
+    series: usize,
+}
+
+/// What one matcher does to a selection.
+enum Effect<'a> {
+    /// Only these stay.
+    Keep(Vec<&'a [SeriesRef]>),
+    /// These go.
+    Remove(Vec<&'a [SeriesRef]>),
+}
+
+impl MemoryIndex {
+    /// No series yet.
+    pub fn new() -> Self {
+        MemoryIndex::default()
+    }
+
+    /// Adds a series, whose labels are given as [`Symbols::encode`] writes them.
+    pub fn insert(&mut self, series: SeriesRef, symbols: &[u8]) {
+        for (name, value) in SymbolPairs::new(symbols) {
+            let label = self.names.entry(name).or_default();
+            label.series += 1;
+            match label.values.entry(value) {
+                Entry::Occupied(mut postings) => postings.get_mut().insert(series),
+                Entry::Vacant(vacant) => drop(vacant.insert(Postings::one(series))),
+            }
+        }
+        match self.all.last() {
+            Some(&last) if last >= series => {
+                if let Err(at) = self.all.binary_search(&series) {
+                    self.all.insert(at, series);
+                }
+            }
+            _ => self.all.push(series),
+        }
+    }
+
+    /// The series that pass all of `matchers`, ascending.
+    pub fn select(&self, symbols: &Symbols, matchers: &[Matcher]) -> Vec<SeriesRef> {
+        let (mut kept, mut removed) = (Vec::new(), Vec::new());
+        for matcher in matchers {
+            match self.effect(symbols, matcher) {
+                Effect::Keep(lists) => kept.push(lists),
+                Effect::Remove(lists) => removed.push(lists),
+            }
+        }
+        kept.sort_by_key(|lists| lists.iter().map(|list| list.len()).sum::<usize>());
+        let mut kept = kept.into_iter();
+        let mut selected = kept.next().map_or_else(|| self.all.clone(), |lists| union(&lists));
+        for lists in kept {
+            match lists[..] {
+                [list] => intersect(&mut selected, list),
+                _ => intersect(&mut selected, &union(&lists)),
+            }
+        }
+        for list in removed.iter().flatten() {
+            subtract(&mut selected, list);
+        }
+        selected
+    }
+
+    fn effect(&self, symbols: &Symbols, matcher: &Matcher) -> Effect<'_> {
+        let removes = matcher.matches_empty();
+        let label = symbols.find(matcher.name()).and_then(|name| self.names.get(&name));
+        let lists = label.map_or_else(Vec::new, |label| label.lists(symbols, matcher, !removes));
+        if removes { Effect::Remove(lists) } else { Effect::Keep(lists) }
+    }
+
+    /// Every label name, in no order.
+    pub fn label_names(&self) -> impl Iterator<Item = Symbol> {
+        self.names.keys().copied()
+    }
+
+    /// Every value of the label called `name` with the number of its series, in no order.
+    pub fn label_values(&self, name: Symbol) -> impl Iterator<Item = (Symbol, usize)> {
+        let label = self.names.get(&name);
+        label.into_iter().flat_map(|label| {
+            label.values.iter().map(|(&value, postings)| (value, postings.as_slice().len()))
+        })
+    }
+
+    /// Label names with the number of their values and of the series that have them.
+    pub fn label_counts(&self) -> impl Iterator<Item = (Symbol, usize, usize)> {
+        self.names.iter().map(|(&name, label)| (name, label.values.len(), label.series))
+    }
+
+    /// Heap bytes held.
+    pub fn byte_len(&self) -> usize {
+        let labels = self.names.values().map(|label| {
+            label.values.allocation_size()
+                + label.values.values().map(Postings::byte_len).sum::<usize>()
+        });
+        labels.sum::<usize>()
+            + self.names.allocation_size()
+            + self.all.capacity() * size_of::<SeriesRef>()
+    }
+}
+
+impl LabelIndex {
+    /// The postings of the values for which `matcher` says `accepted`.
+    fn lists(&self, symbols: &Symbols, matcher: &Matcher, accepted: bool) -> Vec<&[SeriesRef]> {
+        // Only where the wanted values are those that the expression itself matches do its candidates help.
+        let candidates =
+            if accepted == matcher.is_negated() { Candidates::Any } else { matcher.candidates() };
+        if let Candidates::Literals(literals) = candidates {
+            let found = literals.iter().filter_map(|literal| symbols.find(literal));
+            return found.filter_map(|v| self.values.get(&v)).map(Postings::as_slice).collect();
+        }
+        self.values
+            .iter()
+            .filter(|&(&value, _)| matcher.matches(symbols.text(value)) == accepted)
+            .map(|(_, postings)| postings.as_slice())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::labels::Labels;
+    use crate::model::matcher::MatchOp;
+    use proptest::prelude::*;
+
+    struct Fixture {
+        symbols: Symbols,
+        index: MemoryIndex,
+        series: Vec<Labels>,
+    }
+
+    fn fixture(series: Vec<Labels>) -> Fixture {
+        let (mut symbols, mut index) = (Symbols::new(), MemoryIndex::new());
+        for (i, labels) in series.iter().enumerate() {
+            let mut encoded = Vec::new();
+            symbols.encode(labels.encoded(), &mut encoded);
+            index.insert(i as SeriesRef, &encoded);
+        }
+        Fixture { symbols, index, series }
+    }
+
+    impl Fixture {
+        fn naive(&self, matchers: &[Matcher]) -> Vec<SeriesRef> {
+            let passes = |labels: &Labels| {
+                matchers.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or("")))
+            };
+            (0..).zip(&self.series).filter(|(_, labels)| passes(labels)).map(|(i, _)| i).collect()
+        }
+    }
+
+    #[test]
+    fn a_missing_label_has_the_empty_value() {
+        let names = ["a", "b", ""];
+        let fixture = fixture(
+            names.iter().map(|v| Labels::from_pairs([("__name__", "m"), ("l", *v)])).collect(),
+        );
+        for (op, value, expected) in [
+            (MatchOp::Equal, "", vec![2]),
+            (MatchOp::NotEqual, "", vec![0, 1]),
+            (MatchOp::NotEqual, "a", vec![1, 2]),
+            (MatchOp::Regex, "a|", vec![0, 2]),
+            (MatchOp::Regex, ".+", vec![0, 1]),
+            (MatchOp::NotRegex, "a|b", vec![2]),
+            (MatchOp::NotRegex, ".*", vec![]),
+            (MatchOp::Equal, "nowhere", vec![]),
+        ] {
+            let matcher = Matcher::new(op, "l", value).unwrap();
+            assert_eq!(
+                fixture.index.select(&fixture.symbols, &[matcher]),
+                expected,
+                "{op:?} {value}"
+            );
+        }
+    }
+
+    fn matcher() -> impl Strategy<Value = Matcher> {
+        let op = prop_oneof![
+            Just(MatchOp::Equal),
+            Just(MatchOp::NotEqual),
+            Just(MatchOp::Regex),
+            Just(MatchOp::NotRegex),
+        ];
+        let value = prop_oneof![
+            Just(""),
+            Just("x"),
+            Just("y"),
+            Just("x|y"),
+            Just("x|"),
+            Just(".*"),
+            Just(".+"),
+            Just("x.*"),
+            Just("x.+"),
+            Just("[xz]"),
+            Just("yy?"),
+            Just("none"),
+        ];
+        (op, prop_oneof![Just("a"), Just("b"), Just("absent")], value)
+            .prop_map(|(op, name, value)| Matcher::new(op, name, value).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn selects_what_a_scan_selects(
+            sets in proptest::collection::btree_set(
+                proptest::collection::btree_map("[abc]", "[xyz]{1,2}", 0..4), 1..30),
+            matchers in proptest::collection::vec(matcher(), 0..4),
+        ) {
+            let series = sets.iter().map(|set| set.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect());
+            let fixture = fixture(series.collect());
+            prop_assert_eq!(fixture.index.select(&fixture.symbols, &matchers), fixture.naive(&matchers));
+        }
+    }
+}
