@@ -1,16 +1,25 @@
 //! Decoded samples of one series in columns: what the storage engine hands to evaluation.
 
+use std::sync::Arc;
+
+use super::histogram::FloatHistogram;
 use super::time::TimestampMs;
 
 /// Samples in ascending order of time, column by column.
 ///
-/// `values` is as long as `timestamps`. Reading appends, so that one allocation serves many series.
+/// `values` is as long as `timestamps`. The two optional columns are empty, or as long as the others: they cost nothing
+/// where a series has only floats and nobody has told their start. Reading appends, so that one allocation serves many
+/// series.
 #[derive(Clone, Debug, Default)]
 pub struct SampleColumns {
     /// When, in ms; strictly ascending.
     pub timestamps: Vec<TimestampMs>,
-    /// What; staleness markers included, every NaN payload kept.
+    /// What; staleness markers included, every NaN payload kept. Of a histogram, its sum.
     pub values: Vec<f64>,
+    /// The histogram, where the sample is one.
+    pub histograms: Vec<Option<Arc<FloatHistogram>>>,
+    /// When the counter began to count, in ms; 0 where unknown.
+    pub start_timestamps: Vec<TimestampMs>,
 }
 
 impl SampleColumns {
@@ -35,6 +44,33 @@ impl SampleColumns {
     pub fn push(&mut self, timestamp_ms: TimestampMs, value: f64) {
         self.timestamps.push(timestamp_ms);
         self.values.push(value);
+        if !self.histograms.is_empty() {
+            self.histograms.push(None);
+        }
+        if !self.start_timestamps.is_empty() {
+            self.start_timestamps.push(0);
+        }
+    }
+
+    /// Adds one histogram sample.
+    pub fn push_histogram(&mut self, timestamp_ms: TimestampMs, histogram: Arc<FloatHistogram>) {
+        self.histograms.resize(self.timestamps.len(), None);
+        self.timestamps.push(timestamp_ms);
+        self.values.push(histogram.sum);
+        self.histograms.push(Some(histogram));
+        if !self.start_timestamps.is_empty() {
+            self.start_timestamps.push(0);
+        }
+    }
+
+    /// Sets the start timestamp of the sample pushed last.
+    pub fn set_start_timestamp(&mut self, start_timestamp_ms: TimestampMs) {
+        if start_timestamp_ms != 0 || !self.start_timestamps.is_empty() {
+            self.start_timestamps.resize(self.timestamps.len(), 0);
+            if let Some(last) = self.start_timestamps.last_mut() {
+                *last = start_timestamp_ms;
+            }
+        }
     }
 
     /// Removes the samples and keeps the allocations.
@@ -46,5 +82,28 @@ impl SampleColumns {
     pub fn truncate(&mut self, len: usize) {
         self.timestamps.truncate(len);
         self.values.truncate(len);
+        self.histograms.truncate(len);
+        self.start_timestamps.truncate(len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn optional_columns_are_empty_or_whole() {
+        let mut columns = SampleColumns::new();
+        columns.push(1, 1.0);
+        assert!(columns.histograms.is_empty() && columns.start_timestamps.is_empty());
+        columns.push_histogram(2, Arc::new(FloatHistogram { sum: 7.0, ..Default::default() }));
+        columns.set_start_timestamp(1);
+        columns.push(3, 3.0);
+        assert_eq!(columns.values, [1.0, 7.0, 3.0]);
+        assert_eq!(columns.start_timestamps, [0, 1, 0]);
+        let kinds: Vec<_> = columns.histograms.iter().map(Option::is_some).collect();
+        assert_eq!(kinds, [false, true, false]);
+        columns.clear();
+        assert!(columns.is_empty() && columns.histograms.is_empty());
     }
 }
