@@ -1,1 +1,15 @@
 //! Everything that brings samples in: protocols, relabelling, scraping.
+//!
+//! Whatever the wire format, samples take one way: a decoder in [`protocols`] turns bytes into [`rows::Rows`], relabelling
+//! and limits act on them, and [`route::split`] deals them out to the shards that own them. Nothing here opens a socket:
+//! request bodies are handed in, and what has to be fetched is fetched by whoever runs the crate.
+//!
+//! The types to know:
+//! * [`rows::Rows`]: the one shape that every protocol decodes into;
+//! * [`label_set::LabelSet`]: a label set while it is being changed.
+
+pub mod label_set;
+pub mod limits;
+pub mod protocols;
+pub mod route;
+pub mod rows;

@@ -1,0 +1,203 @@
+//! Prometheus remote write 1.0: a snappy block that holds a protobuf `WriteRequest`.
+//!
+//! ```text
+//! WriteRequest   1: TimeSeries*   3: MetricMetadata*
+//! TimeSeries     1: Label*   2: Sample*   3: Exemplar*   4: Histogram*
+//! Label          1: name   2: value          Sample   1: double value   2: int64 timestamp in ms
+//! MetricMetadata 1: type   2: family name   4: help   5: unit
+//! ```
+//!
+//! The hot path of ingestion, so it is walked by hand: label bytes go from the decompressed body straight into the arena
+//! of [`Rows`], nothing is allocated per series or label. What is structurally broken refuses the whole body and nothing
+//! of it is stored. A series that is well-formed but may not be (no metric name, a name twice, text that is not UTF-8)
+//! is left out alone and told of in [`Report`].
+
+use std::fmt;
+
+use tidemark_core::model::labels::METRIC_NAME;
+use tidemark_core::model::metadata::{Metadata, MetricType};
+
+use super::wire::{Reader, WireError};
+use crate::limits::{PUSH_BODY_BYTES_MAX, SAMPLES_PER_BODY_MAX};
+use crate::rows::{LabelError, Rows, is_timestamp_in_range};
+
+/// Why a body is refused as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Not a snappy block.
+    #[error("snappy: {0}")]
+    Snappy(String),
+    /// More bytes than are taken at once.
+    #[error("the body says it has {bytes} bytes when decompressed, more than the {limit} allowed")]
+    TooLarge {
+        /// What the body says.
+        bytes: usize,
+        /// The bound.
+        limit: usize,
+    },
+    /// More samples than are taken at once.
+    #[error("more than {SAMPLES_PER_BODY_MAX} samples in one body")]
+    TooManySamples,
+    /// Not a `WriteRequest`.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+}
+
+/// What of a decoded body was left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Series left out because of their labels.
+    pub refused_series: u64,
+    /// Samples left out: those of refused series and those of an impossible time.
+    pub refused_samples: u64,
+    /// Why the first of them was; names the series.
+    pub first_refusal: Option<String>,
+    /// Native histograms, which are left out.
+    pub histograms: u64,
+    /// Exemplars, which are left out.
+    pub exemplars: u64,
+}
+
+impl Report {
+    /// Counts samples of the open series as left out.
+    #[cold]
+    fn refuse(&mut self, rows: &Rows, samples: u64, why: &dyn fmt::Display) {
+        self.refused_samples += samples;
+        if self.first_refusal.is_none() {
+            self.first_refusal = Some(format!("series {}: {why}", rows.open_excerpt()));
+        }
+    }
+}
+
+/// Decompresses one body into `out`, whose memory is used again. The length that the body declares is checked against
+/// `bytes_max` (at most [`PUSH_BODY_BYTES_MAX`]) before any memory is taken for it.
+pub fn decompress(body: &[u8], bytes_max: usize, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+    let snappy = |e: snap::Error| DecodeError::Snappy(e.to_string());
+    let bytes = snap::raw::decompress_len(body).map_err(snappy)?;
+    let limit = bytes_max.min(PUSH_BODY_BYTES_MAX);
+    if bytes > limit {
+        return Err(DecodeError::TooLarge { bytes, limit });
+    }
+    out.resize(bytes, 0);
+    let written = snap::raw::Decoder::new().decompress(body, out).map_err(snappy)?;
+    out.truncate(written);
+    Ok(())
+}
+
+/// Decodes one decompressed body, adding to `rows`. After an error `rows` holds what was read before it: clear it.
+pub fn decode(body: &[u8], rows: &mut Rows) -> Result<Report, DecodeError> {
+    let mut report = Report::default();
+    let mut request = Reader::new(body);
+    while let Some(field) = request.next_field()? {
+        match field.number {
+            1 => decode_series(field.bytes()?, rows, &mut report)?,
+            3 => decode_metadata(field.bytes()?, rows)?,
+            _ => {}
+        }
+    }
+    Ok(report)
+}
+
+fn decode_series(
+    mut series: Reader<'_>,
+    rows: &mut Rows,
+    report: &mut Report,
+) -> Result<(), DecodeError> {
+    rows.begin_series();
+    let mut refusal: Option<LabelError> = None;
+    let (mut has_name, mut impossible_times) = (false, 0);
+    while let Some(field) = series.next_field()? {
+        match field.number {
+            1 if refusal.is_none() => match decode_label(field.bytes()?)? {
+                Ok((name, value)) => {
+                    has_name |= name == METRIC_NAME && !value.is_empty();
+                    refusal = rows.push_label(name, value).err();
+                }
+                Err(error) => refusal = Some(error),
+            },
+            2 => {
+                let (timestamp_ms, value) = decode_sample(field.bytes()?)?;
+                if rows.sample_count() + rows.open_sample_count() == SAMPLES_PER_BODY_MAX {
+                    return Err(DecodeError::TooManySamples);
+                }
+                if is_timestamp_in_range(timestamp_ms) {
+                    rows.push_sample(timestamp_ms, value);
+                } else {
+                    impossible_times += 1;
+                }
+            }
+            3 => report.exemplars += 1,
+            4 => report.histograms += 1,
+            _ => {}
+        }
+    }
+    if impossible_times > 0 {
+        report.refuse(rows, impossible_times, &"timestamp is not within the years 1 to 9999");
+    }
+    let ended = match refusal {
+        Some(error) => Err(error),
+        None if !has_name => Err(LabelError::NoMetricName),
+        None => rows.end_series(),
+    };
+    if let Err(error) = ended {
+        report.refuse(rows, rows.open_sample_count() as u64, &error);
+        report.refused_series += 1;
+        rows.abort_series();
+    }
+    Ok(())
+}
+
+/// Name and value; the inner error refuses the series alone.
+#[inline]
+fn decode_label(mut label: Reader<'_>) -> Result<Result<(&str, &str), LabelError>, WireError> {
+    let (mut name, mut value) = (&b""[..], &b""[..]);
+    while let Some(field) = label.next_field()? {
+        match field.number {
+            1 => name = field.bytes()?.bytes(),
+            2 => value = field.bytes()?.bytes(),
+            _ => {}
+        }
+    }
+    let text = std::str::from_utf8(name)
+        .map_err(|_| LabelError::NotUtf8("name"))
+        .and_then(|n| Ok((n, str::from_utf8(value).map_err(|_| LabelError::NotUtf8("value"))?)));
+    Ok(text)
+}
+
+#[inline]
+fn decode_sample(mut sample: Reader<'_>) -> Result<(i64, f64), WireError> {
+    let (mut timestamp_ms, mut value) = (0, 0.0);
+    while let Some(field) = sample.next_field()? {
+        match field.number {
+            1 => value = field.double()?,
+            2 => timestamp_ms = field.varint()? as i64,
+            _ => {}
+        }
+    }
+    Ok((timestamp_ms, value))
+}
+
+fn decode_metadata(mut message: Reader<'_>, rows: &mut Rows) -> Result<(), WireError> {
+    let mut metadata = Metadata::default();
+    let mut family = String::new();
+    while let Some(field) = message.next_field()? {
+        let text = || Ok(String::from_utf8_lossy(field.bytes()?.bytes()).into_owned());
+        match field.number {
+            1 => {
+                let tag = u8::try_from(field.varint()?).ok();
+                metadata.kind = tag.and_then(MetricType::from_u8).unwrap_or_default();
+            }
+            2 => family = text()?,
+            4 => metadata.help = text()?,
+            5 => metadata.unit = text()?,
+            _ => {}
+        }
+    }
+    if !family.is_empty() {
+        rows.push_metadata(&family, metadata);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,263 @@
+use super::*;
+use crate::limits::LABEL_VALUE_BYTES_MAX;
+use proptest::prelude::*;
+use prost::Message;
+use tidemark_core::model::labels::Labels;
+use tidemark_core::model::sample::Sample;
+
+/// The schema as prost reads it: the other opinion on what bytes mean.
+mod schema {
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct WriteRequest {
+        #[prost(message, repeated, tag = "1")]
+        pub(super) timeseries: Vec<TimeSeries>,
+        #[prost(message, repeated, tag = "3")]
+        pub(super) metadata: Vec<MetricMetadata>,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct TimeSeries {
+        #[prost(message, repeated, tag = "1")]
+        pub(super) labels: Vec<Label>,
+        #[prost(message, repeated, tag = "2")]
+        pub(super) samples: Vec<Sample>,
+        #[prost(bytes = "vec", repeated, tag = "3")]
+        pub(super) exemplars: Vec<Vec<u8>>,
+        #[prost(bytes = "vec", repeated, tag = "4")]
+        pub(super) histograms: Vec<Vec<u8>>,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Label {
+        #[prost(bytes = "vec", tag = "1")]
+        pub(super) name: Vec<u8>,
+        #[prost(bytes = "vec", tag = "2")]
+        pub(super) value: Vec<u8>,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Sample {
+        #[prost(double, tag = "1")]
+        pub(super) value: f64,
+        #[prost(int64, tag = "2")]
+        pub(super) timestamp: i64,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct MetricMetadata {
+        #[prost(int32, tag = "1")]
+        pub(super) kind: i32,
+        #[prost(string, tag = "2")]
+        pub(super) family: String,
+        #[prost(string, tag = "4")]
+        pub(super) help: String,
+        #[prost(string, tag = "5")]
+        pub(super) unit: String,
+    }
+}
+
+fn series(labels: &[(&str, &str)], samples: &[(i64, f64)]) -> schema::TimeSeries {
+    let label = |&(n, v): &(&str, &str)| schema::Label { name: n.into(), value: v.into() };
+    schema::TimeSeries {
+        labels: labels.iter().map(label).collect(),
+        samples: samples
+            .iter()
+            .map(|&(timestamp, value)| schema::Sample { value, timestamp })
+            .collect(),
+        ..schema::TimeSeries::default()
+    }
+}
+
+fn request(timeseries: Vec<schema::TimeSeries>) -> Vec<u8> {
+    schema::WriteRequest { timeseries, metadata: Vec::new() }.encode_to_vec()
+}
+
+fn decoded(rows: &Rows) -> Vec<(String, Vec<Sample>)> {
+    let labels = |bytes| Labels::from_encoded(bytes).expect("canonical").to_string();
+    rows.iter().map(|r| (labels(r.labels), r.samples.to_vec())).collect()
+}
+
+#[test]
+fn series_samples_and_metadata() {
+    let mut body = request(vec![
+        series(&[("__name__", "up"), ("job", "node")], &[(1, 1.0), (2, f64::INFINITY)]),
+        series(&[("job", "x"), ("empty", ""), ("__name__", "late")], &[(5, 5.0), (4, -4.0)]),
+    ]);
+    let metadata = schema::MetricMetadata {
+        kind: 1,
+        family: "up".into(),
+        help: "Is it up?".into(),
+        unit: "bool".into(),
+    };
+    schema::WriteRequest { timeseries: vec![], metadata: vec![metadata] }
+        .encode(&mut body)
+        .unwrap();
+    let mut rows = Rows::new();
+    assert_eq!(decode(&body, &mut rows), Ok(Report::default()));
+    let sample = |timestamp_ms, value| Sample { timestamp_ms, value };
+    assert_eq!(
+        decoded(&rows),
+        [
+            (r#"up{job="node"}"#.to_owned(), vec![sample(1, 1.0), sample(2, f64::INFINITY)]),
+            (r#"late{job="x"}"#.to_owned(), vec![sample(4, -4.0), sample(5, 5.0)]),
+        ]
+    );
+    let (family, metadata) = &rows.metadata()[0];
+    assert_eq!((family.as_str(), metadata.kind), ("up", MetricType::Counter));
+    assert_eq!((metadata.help.as_str(), metadata.unit.as_str()), ("Is it up?", "bool"));
+}
+
+#[test]
+fn a_bad_series_is_left_out_and_named() {
+    let long = "x".repeat(LABEL_VALUE_BYTES_MAX + 1);
+    let cases: [(schema::TimeSeries, &str); 6] = [
+        (series(&[("a", "1")], &[(1, 1.0)]), r#"series {a="1"}: it has no metric name"#),
+        (
+            series(&[("__name__", "m"), ("a", "1"), ("a", "2")], &[(1, 1.0)]),
+            r#"series {__name__="m", a="1", a="2"}: label name "a" is not unique"#,
+        ),
+        (
+            series(&[("__name__", "m"), ("", "2")], &[(1, 1.0)]),
+            r#"series {__name__="m"}: label name is empty"#,
+        ),
+        (
+            series(&[("__name__", "m"), ("a", &long)], &[(1, 1.0)]),
+            r#"series {__name__="m"}: value of label "a" has 32769 bytes, more than the 32768 allowed"#,
+        ),
+        (
+            schema::TimeSeries {
+                labels: vec![schema::Label { name: b"a".into(), value: b"\xff".into() }],
+                ..series(&[], &[(1, 1.0)])
+            },
+            "series {}: label value is not valid UTF-8",
+        ),
+        (
+            series(&[("__name__", "m")], &[(i64::MAX, 1.0)]),
+            r#"series {__name__="m"}: timestamp is not within the years 1 to 9999"#,
+        ),
+    ];
+    for (bad, expected) in cases {
+        let good = series(&[("__name__", "good")], &[(1, 1.0)]);
+        let mut rows = Rows::new();
+        let report = decode(&request(vec![good.clone(), bad, good]), &mut rows).unwrap();
+        assert_eq!(report.first_refusal.as_deref(), Some(expected));
+        assert_eq!(report.refused_samples, 1);
+        assert_eq!(rows.len(), 2);
+        assert_eq!(rows.sample_count(), 2);
+    }
+}
+
+#[test]
+fn histograms_and_exemplars_are_counted() {
+    let body = request(vec![schema::TimeSeries {
+        exemplars: vec![vec![]],
+        histograms: vec![vec![], vec![]],
+        ..series(&[("__name__", "h")], &[])
+    }]);
+    let mut rows = Rows::new();
+    let report = decode(&body, &mut rows).unwrap();
+    assert_eq!((report.exemplars, report.histograms, report.refused_series), (1, 2, 0));
+    assert_eq!(rows.len(), 0);
+}
+
+#[test]
+fn samples_may_stand_before_labels() {
+    let mut message = series(&[], &[(7, 7.0)]).encode_to_vec();
+    series(&[("__name__", "m")], &[]).encode(&mut message).unwrap();
+    let mut body = vec![0x0a, message.len() as u8];
+    body.extend(message);
+    let mut rows = Rows::new();
+    decode(&body, &mut rows).unwrap();
+    assert_eq!(decoded(&rows), [("m".to_owned(), vec![Sample { timestamp_ms: 7, value: 7.0 }])]);
+}
+
+#[test]
+fn a_declared_length_is_capped_before_memory_is_taken() {
+    let mut out = Vec::new();
+    let bomb = b"\xff\xff\xff\xff\x0f\x00";
+    let error = decompress(bomb, usize::MAX, &mut out).unwrap_err();
+    assert_eq!(
+        error,
+        DecodeError::TooLarge { bytes: u32::MAX as usize, limit: PUSH_BODY_BYTES_MAX }
+    );
+    assert_eq!(out.capacity(), 0);
+    let body = snap::raw::Encoder::new().compress_vec(&[7; 100]).unwrap();
+    assert_eq!(
+        decompress(&body, 99, &mut out),
+        Err(DecodeError::TooLarge { bytes: 100, limit: 99 })
+    );
+    assert_eq!(decompress(&body, 100, &mut out), Ok(()));
+    assert_eq!(out, [7; 100]);
+    for broken in [&b""[..], &body[..body.len() - 1], b"not snappy"] {
+        assert!(matches!(decompress(broken, 1000, &mut out), Err(DecodeError::Snappy(_))));
+    }
+}
+
+#[test]
+fn a_body_of_empty_samples_is_bounded() {
+    let mut message = series(&[("__name__", "m")], &[]).encode_to_vec();
+    message.extend([0x12, 0].repeat(SAMPLES_PER_BODY_MAX + 1));
+    let mut body = vec![0x0a];
+    prost::encode_length_delimiter(message.len(), &mut body).unwrap();
+    body.extend(message);
+    assert_eq!(decode(&body, &mut Rows::new()), Err(DecodeError::TooManySamples));
+}
+
+fn any_series() -> impl Strategy<Value = schema::TimeSeries> {
+    let labels = proptest::collection::btree_map("[a-zé]{1,4}", ".{0,150}", 0..6);
+    // prost leaves out -0.0, as if it were the default.
+    let value = any::<f64>().prop_map(|v| if v == 0.0 { 0.0 } else { v });
+    let samples = proptest::collection::vec((-1000_i64..1000, value), 0..6);
+    (labels, samples, any::<bool>()).prop_map(|(labels, samples, reversed)| {
+        let mut pairs: Vec<_> = labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        pairs.push(("__name__", "m"));
+        if reversed {
+            pairs.reverse();
+        }
+        series(&pairs, &samples)
+    })
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_prost(timeseries in proptest::collection::vec(any_series(), 0..5)) {
+        let expected: Vec<_> = timeseries.iter().filter(|s| !s.samples.is_empty()).map(|s| {
+            let text = |bytes: &Vec<u8>| String::from_utf8(bytes.clone()).unwrap();
+            let pairs: Vec<_> = s.labels.iter().map(|l| (text(&l.name), text(&l.value))).collect();
+            let labels: Labels = pairs.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            let sample = |s: &schema::Sample| Sample { timestamp_ms: s.timestamp, value: s.value };
+            let mut samples: Vec<_> = s.samples.iter().map(sample).collect();
+            samples.sort_by_key(|s| s.timestamp_ms);
+            (labels.to_string(), samples)
+        }).collect();
+        let body = request(timeseries);
+        let mut rows = Rows::new();
+        prop_assert_eq!(decode(&body, &mut rows).unwrap(), Report::default());
+        prop_assert_eq!(decoded(&rows), expected);
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = decode(&bytes, &mut Rows::new());
+        let _ = decompress(&bytes, 1 << 16, &mut Vec::new());
+    }
+
+    #[test]
+    fn cut_off_or_flipped_bodies_do_not_panic(
+        timeseries in proptest::collection::vec(any_series(), 1..4),
+        cut in any::<prop::sample::Index>(),
+        flip in any::<prop::sample::Index>(),
+        bit in 0_u8..8,
+    ) {
+        let mut body = request(timeseries);
+        let mut packed = snap::raw::Encoder::new().compress_vec(&body).unwrap();
+        let _ = decode(&body[..cut.index(body.len())], &mut Rows::new());
+        let at = flip.index(body.len());
+        body[at] ^= 1 << bit;
+        let mut rows = Rows::new();
+        if decode(&body, &mut rows).is_ok() {
+            for row in rows.iter() {
+                prop_assert!(Labels::from_encoded(row.labels).is_some());
+            }
+        }
+        let at = flip.index(packed.len());
+        packed[at] ^= 1 << bit;
+        let _ = decompress(&packed, 1 << 20, &mut Vec::new());
+    }
+}

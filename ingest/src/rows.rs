@@ -1,0 +1,484 @@
+//! Rows: the one shape that every protocol decodes into.
+//!
+//! Series lie in the order in which they arrived. Their label sets stand back to back, each in canonical encoding, in
+//! one arena; their samples in one column:
+//!
+//! ```text
+//! labels   | set of series 0 | set of series 1 | ...        (canonical encodings, no padding)
+//! samples  | of series 0 ... | of series 1 ... | ...        (each run in order of time)
+//! series   | fingerprint, end of its labels, end of its samples | ...
+//! ```
+//!
+//! A decoder calls [`Rows::begin_series`], then [`Rows::push_label`] and [`Rows::push_sample`] in whatever order the
+//! wire brings them, then [`Rows::end_series`]. Labels are written into the arena at once in their final encoding; only
+//! if they did not come in order are they sorted, in place. After [`Rows::clear`] all memory is used again, so that a
+//! connection decodes body after body without allocating. Owned by the task that decodes.
+
+use std::fmt::Write as _;
+
+use tidemark_core::model::labels::{Fingerprint, push_pair};
+use tidemark_core::model::metadata::Metadata;
+use tidemark_core::model::sample::Sample;
+use tidemark_core::model::time::TimestampMs;
+
+use crate::limits::{
+    EXCERPT_CHARS_MAX, HELP_BYTES_MAX, LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX,
+    LABELS_BYTES_MAX, LABELS_PER_SERIES_MAX, METADATA_PER_BODY_MAX, TIMESTAMP_MS_MAX,
+    TIMESTAMP_MS_MIN, excerpt, truncated,
+};
+
+/// Why a label set is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LabelError {
+    /// A series without a metric name.
+    #[error("it has no metric name")]
+    NoMetricName,
+    /// A label without a name.
+    #[error("label name is empty")]
+    EmptyName,
+    /// A name that occurs twice.
+    #[error("label name {0:?} is not unique")]
+    Duplicate(String),
+    /// A name or value that is not text.
+    #[error("label {0} is not valid UTF-8")]
+    NotUtf8(&'static str),
+    /// A name past the bound.
+    #[error(
+        "label name {excerpt:?} has {bytes} bytes, more than the {LABEL_NAME_BYTES_MAX} allowed"
+    )]
+    NameTooLong {
+        /// How it begins.
+        excerpt: String,
+        /// Its length.
+        bytes: usize,
+    },
+    /// A value past the bound.
+    #[error(
+        "value of label {name:?} has {bytes} bytes, more than the {LABEL_VALUE_BYTES_MAX} allowed"
+    )]
+    ValueTooLong {
+        /// The label.
+        name: String,
+        /// Length of its value.
+        bytes: usize,
+    },
+    /// Too many labels.
+    #[error("more than {LABELS_PER_SERIES_MAX} labels")]
+    TooMany,
+    /// All labels together past the bound.
+    #[error("the labels have more than {LABELS_BYTES_MAX} bytes together")]
+    SetTooLong,
+}
+
+/// Refuses a name or value that no series may have, whatever the protocol.
+pub fn check_label(name: &str, value: &str) -> Result<(), LabelError> {
+    if name.is_empty() {
+        return Err(LabelError::EmptyName);
+    }
+    if name.len() > LABEL_NAME_BYTES_MAX {
+        return Err(LabelError::NameTooLong { excerpt: excerpt(name), bytes: name.len() });
+    }
+    if value.len() > LABEL_VALUE_BYTES_MAX {
+        return Err(LabelError::ValueTooLong { name: excerpt(name), bytes: value.len() });
+    }
+    Ok(())
+}
+
+/// Whether storage takes samples of this time at all (years 1 to 9999).
+pub fn is_timestamp_in_range(timestamp_ms: TimestampMs) -> bool {
+    (TIMESTAMP_MS_MIN..=TIMESTAMP_MS_MAX).contains(&timestamp_ms)
+}
+
+/// Decoded series and samples of one body; see the module's page.
+#[derive(Debug, Default)]
+pub struct Rows {
+    labels: Vec<u8>,
+    series: Vec<Row>,
+    samples: Vec<Sample>,
+    metadata: Vec<(String, Metadata)>,
+    open: Open,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    fingerprint: Fingerprint,
+    labels_end: u32,
+    samples_end: u32,
+}
+
+/// The series under construction.
+#[derive(Debug, Default)]
+struct Open {
+    pairs: Vec<Pair>,
+    /// Names came in strictly ascending order and no value was empty: the arena holds the final encoding.
+    canonical: bool,
+    /// Samples came in order of time.
+    in_order: bool,
+    /// Where a set is put together when it has to be sorted.
+    sorted: Vec<u8>,
+}
+
+/// Where one encoded pair lies in the arena.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    start: u32,
+    name_len: u32,
+    end: u32,
+    empty: bool,
+}
+
+impl Pair {
+    fn name(self, arena: &[u8]) -> &[u8] {
+        let from = self.start as usize + length_prefix(self.name_len);
+        &arena[from..from + self.name_len as usize]
+    }
+
+    fn encoded(self, arena: &[u8]) -> &[u8] {
+        &arena[self.start as usize..self.end as usize]
+    }
+}
+
+/// Bytes of the LEB128 in front of a text of this length.
+#[inline]
+fn length_prefix(len: u32) -> usize {
+    1 + (len | 1).ilog2() as usize / 7
+}
+
+/// One series of [`Rows`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SeriesRow<'a> {
+    /// Fingerprint of `labels`.
+    pub fingerprint: Fingerprint,
+    /// The set in canonical encoding.
+    pub labels: &'a [u8],
+    /// In order of time.
+    pub samples: &'a [Sample],
+}
+
+impl Rows {
+    /// No rows, no memory.
+    pub fn new() -> Self {
+        Rows::default()
+    }
+
+    /// Forgets the rows and keeps the memory.
+    pub fn clear(&mut self) {
+        self.labels.clear();
+        self.series.clear();
+        self.samples.clear();
+        self.metadata.clear();
+        self.open.pairs.clear();
+    }
+
+    /// Starts a series; one that was started and not ended is forgotten.
+    #[inline]
+    pub fn begin_series(&mut self) {
+        self.abort_series();
+        self.open.canonical = true;
+        self.open.in_order = true;
+    }
+
+    /// Adds a label to the open series, in any order. A label with an empty value is the same as none, but its name
+    /// still counts when duplicates are looked for.
+    #[inline]
+    pub fn push_label(&mut self, name: &str, value: &str) -> Result<(), LabelError> {
+        check_label(name, value)?;
+        if self.open.pairs.len() == LABELS_PER_SERIES_MAX {
+            return Err(LabelError::TooMany);
+        }
+        let start = self.labels.len();
+        if start - self.labels_start() > LABELS_BYTES_MAX {
+            return Err(LabelError::SetTooLong);
+        }
+        self.open.canonical &= !value.is_empty()
+            && self.open.pairs.last().is_none_or(|p| p.name(&self.labels) < name.as_bytes());
+        push_pair(&mut self.labels, name, value);
+        self.open.pairs.push(Pair {
+            start: start as u32,
+            name_len: name.len() as u32,
+            end: self.labels.len() as u32,
+            empty: value.is_empty(),
+        });
+        Ok(())
+    }
+
+    /// Adds a sample to the open series, in any order.
+    #[inline]
+    pub fn push_sample(&mut self, timestamp_ms: TimestampMs, value: f64) {
+        if self.samples.len() > self.samples_start() {
+            self.open.in_order &=
+                self.samples.last().is_some_and(|s| s.timestamp_ms <= timestamp_ms);
+        }
+        self.samples.push(Sample { timestamp_ms, value });
+    }
+
+    /// How many samples the open series has so far.
+    pub fn open_sample_count(&self) -> usize {
+        self.samples.len() - self.samples_start()
+    }
+
+    /// The labels of the open series as far as they were read, as PromQL writes them, for an error message.
+    pub fn open_excerpt(&self) -> String {
+        let mut text = String::from("{");
+        for pair in &self.open.pairs {
+            let name = String::from_utf8_lossy(pair.name(&self.labels));
+            let value = value_of(pair.encoded(&self.labels), pair.name_len);
+            if text.len() > 1 {
+                text.push_str(", ");
+            }
+            let _ = write!(text, "{name}={:?}", excerpt(value));
+            if text.len() > 4 * EXCERPT_CHARS_MAX {
+                text.push_str(", ...");
+                break;
+            }
+        }
+        text.push('}');
+        text
+    }
+
+    /// Ends the open series: sorts what came unsorted and takes the fingerprint. One without a sample is forgotten. After
+    /// an error it is still open, so that it can be named; [`Rows::begin_series`] forgets it.
+    #[inline]
+    pub fn end_series(&mut self) -> Result<(), LabelError> {
+        if !self.open.canonical {
+            self.sort_labels()?;
+        }
+        if self.labels.len() - self.labels_start() > LABELS_BYTES_MAX {
+            return Err(LabelError::SetTooLong);
+        }
+        if self.open_sample_count() == 0 {
+            self.abort_series();
+            return Ok(());
+        }
+        if !self.open.in_order {
+            let start = self.samples_start();
+            self.samples[start..].sort_by_key(|s| s.timestamp_ms);
+        }
+        let fingerprint = Fingerprint::of(&self.labels[self.labels_start()..]);
+        self.seal(fingerprint);
+        Ok(())
+    }
+
+    /// Forgets the open series and its samples.
+    #[inline]
+    pub fn abort_series(&mut self) {
+        self.labels.truncate(self.labels_start());
+        self.samples.truncate(self.samples_start());
+        self.open.pairs.clear();
+    }
+
+    /// Adds a series with one sample whose canonical encoding and fingerprint are known already.
+    #[inline]
+    pub fn push_encoded(&mut self, fingerprint: Fingerprint, labels: &[u8], sample: Sample) {
+        self.abort_series();
+        self.labels.extend_from_slice(labels);
+        self.samples.push(sample);
+        self.seal(fingerprint);
+    }
+
+    /// Adds what is known of a metric family; past the bound it is left out, a long help text is cut.
+    pub fn push_metadata(&mut self, family: &str, mut metadata: Metadata) {
+        if self.metadata.len() < METADATA_PER_BODY_MAX && family.len() <= LABEL_NAME_BYTES_MAX {
+            metadata.help.truncate(truncated(&metadata.help, HELP_BYTES_MAX).len());
+            metadata.unit.truncate(truncated(&metadata.unit, HELP_BYTES_MAX).len());
+            self.metadata.push((family.to_owned(), metadata));
+        }
+    }
+
+    /// How many series.
+    pub fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Whether there is neither a series nor metadata.
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty() && self.metadata.is_empty()
+    }
+
+    /// How many samples, of all series.
+    pub fn sample_count(&self) -> usize {
+        self.samples_start()
+    }
+
+    /// Each series with its samples, in the order of arrival.
+    pub fn iter(&self) -> impl Iterator<Item = SeriesRow<'_>> {
+        let (mut labels_start, mut samples_start) = (0, 0);
+        self.series.iter().map(move |row| {
+            let labels = &self.labels[labels_start..row.labels_end as usize];
+            let samples = &self.samples[samples_start..row.samples_end as usize];
+            labels_start = row.labels_end as usize;
+            samples_start = row.samples_end as usize;
+            SeriesRow { fingerprint: row.fingerprint, labels, samples }
+        })
+    }
+
+    /// Metric families and what is known of them.
+    pub fn metadata(&self) -> &[(String, Metadata)] {
+        &self.metadata
+    }
+
+    /// Takes the metadata out.
+    pub fn take_metadata(&mut self) -> Vec<(String, Metadata)> {
+        std::mem::take(&mut self.metadata)
+    }
+
+    /// Bytes of memory that the rows hold on to, used or not.
+    pub fn capacity_bytes(&self) -> usize {
+        self.labels.capacity()
+            + self.series.capacity() * size_of::<Row>()
+            + self.samples.capacity() * size_of::<Sample>()
+    }
+
+    #[inline]
+    fn labels_start(&self) -> usize {
+        self.series.last().map_or(0, |row| row.labels_end as usize)
+    }
+
+    #[inline]
+    fn samples_start(&self) -> usize {
+        self.series.last().map_or(0, |row| row.samples_end as usize)
+    }
+
+    #[inline]
+    fn seal(&mut self, fingerprint: Fingerprint) {
+        self.series.push(Row {
+            fingerprint,
+            labels_end: self.labels.len() as u32,
+            samples_end: self.samples.len() as u32,
+        });
+        self.open.pairs.clear();
+    }
+
+    /// Brings the open set into canonical encoding: sorts, refuses duplicates, leaves out empty values.
+    #[cold]
+    fn sort_labels(&mut self) -> Result<(), LabelError> {
+        let start = self.labels_start();
+        let Open { pairs, sorted, .. } = &mut self.open;
+        let arena = &mut self.labels;
+        pairs.sort_unstable_by(|a, b| a.name(arena).cmp(b.name(arena)));
+        if let Some(twice) = pairs.windows(2).find(|w| w[0].name(arena) == w[1].name(arena)) {
+            let name = String::from_utf8_lossy(twice[0].name(arena));
+            return Err(LabelError::Duplicate(excerpt(&name)));
+        }
+        sorted.clear();
+        for pair in pairs.iter().filter(|p| !p.empty) {
+            sorted.extend_from_slice(pair.encoded(arena));
+        }
+        arena.truncate(start);
+        arena.extend_from_slice(sorted);
+        Ok(())
+    }
+}
+
+/// The value in one encoded pair; empty if it is none.
+fn value_of(encoded: &[u8], name_len: u32) -> &str {
+    let from = length_prefix(name_len) + name_len as usize;
+    let value = encoded.get(from..).unwrap_or_default();
+    let prefix = value.iter().take_while(|b| **b >= 0x80).count() + 1;
+    std::str::from_utf8(value.get(prefix..).unwrap_or_default()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tidemark_core::model::labels::Labels;
+
+    fn push(rows: &mut Rows, labels: &[(&str, &str)]) -> Result<(), LabelError> {
+        rows.begin_series();
+        for (name, value) in labels {
+            rows.push_label(name, value)?;
+        }
+        rows.push_sample(1, 1.0);
+        rows.end_series()
+    }
+
+    #[test]
+    fn a_series_in_order_is_encoded_in_place() {
+        let mut rows = Rows::new();
+        push(&mut rows, &[("__name__", "up"), ("job", "node")]).unwrap();
+        let row = rows.iter().next().unwrap();
+        assert_eq!(row.labels, b"\x08__name__\x02up\x03job\x04node");
+        assert_eq!(row.fingerprint, Fingerprint::of(row.labels));
+        assert_eq!(row.samples, [Sample { timestamp_ms: 1, value: 1.0 }]);
+    }
+
+    #[test]
+    fn labels_and_samples_are_sorted_and_empty_values_left_out() {
+        let mut rows = Rows::new();
+        rows.begin_series();
+        for (name, value) in [("job", "j"), ("a", ""), ("__name__", "up"), ("b", "1")] {
+            rows.push_label(name, value).unwrap();
+        }
+        rows.push_sample(20, 2.0);
+        rows.push_sample(10, 1.0);
+        rows.end_series().unwrap();
+        let row = rows.iter().next().unwrap();
+        let expected = Labels::from_pairs([("__name__", "up"), ("b", "1"), ("job", "j")]);
+        assert_eq!(row.labels, expected.encoded());
+        assert_eq!(row.samples.iter().map(|s| s.timestamp_ms).collect::<Vec<_>>(), [10, 20]);
+    }
+
+    #[test]
+    fn what_is_refused_leaves_no_trace() {
+        let mut rows = Rows::new();
+        push(&mut rows, &[("__name__", "kept")]).unwrap();
+        let long = "x".repeat(LABEL_VALUE_BYTES_MAX + 1);
+        let many: Vec<(&str, &str)> = vec![("a", "1"); LABELS_PER_SERIES_MAX + 1];
+        let wide = "x".repeat(LABEL_VALUE_BYTES_MAX);
+        let set = [("a", &*wide), ("b", &wide), ("c", &wide), ("d", &wide), ("e", &wide)];
+        for (labels, expected) in [
+            (&[("a", "1"), ("a", "2")][..], LabelError::Duplicate("a".into())),
+            (&[("a", "1"), ("a", "")], LabelError::Duplicate("a".into())),
+            (&[("", "1")], LabelError::EmptyName),
+            (&[("a", &long)], LabelError::ValueTooLong { name: "a".into(), bytes: long.len() }),
+            (&many, LabelError::TooMany),
+            (&set, LabelError::SetTooLong),
+        ] {
+            assert_eq!(push(&mut rows, labels), Err(expected));
+        }
+        push(&mut rows, &[("__name__", "kept too")]).unwrap();
+        let kept: Vec<_> =
+            rows.iter().map(|r| Labels::from_encoded(r.labels).unwrap().to_string()).collect();
+        assert_eq!(kept, ["kept", r#"{"kept too"}"#]);
+        assert_eq!(rows.sample_count(), 2);
+    }
+
+    #[test]
+    fn a_series_without_samples_is_forgotten() {
+        let mut rows = Rows::new();
+        rows.begin_series();
+        rows.push_label("__name__", "none").unwrap();
+        rows.end_series().unwrap();
+        assert_eq!(rows.len(), 0);
+    }
+
+    #[test]
+    fn clear_keeps_the_memory() {
+        let mut rows = Rows::new();
+        for _ in 0..100 {
+            push(&mut rows, &[("__name__", "up"), ("job", "node")]).unwrap();
+        }
+        let before = rows.capacity_bytes();
+        rows.clear();
+        assert!(rows.is_empty());
+        assert_eq!(rows.capacity_bytes(), before);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_labels(pairs in proptest::collection::vec(("[a-e]{1,2}|é{70}", "x{0,2}|y{200}"), 0..8)) {
+            let mut rows = Rows::new();
+            let pairs: Vec<_> = pairs.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            let mut names: Vec<_> = pairs.iter().map(|p| p.0).collect();
+            names.sort_unstable();
+            names.dedup();
+            let outcome = push(&mut rows, &pairs);
+            prop_assert_eq!(outcome.is_ok(), names.len() == pairs.len());
+            if outcome.is_ok() {
+                let expected = Labels::from_pairs(pairs);
+                prop_assert_eq!(rows.iter().next().unwrap().labels, expected.encoded());
+            }
+        }
+    }
+}
