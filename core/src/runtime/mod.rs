@@ -18,10 +18,12 @@
 
 pub mod clock;
 mod context;
+pub mod disk;
 pub mod executors;
 pub mod mailbox;
 pub mod net;
 mod shield;
+pub mod sim;
 mod stop;
 mod task;
 mod time;
