@@ -1,0 +1,21 @@
+//! Load generators and benchmarks, for Tidemark and for the systems that it is compared with.
+//!
+//! `tidemark-bench` drives any server that takes Prometheus remote write and answers PromQL. It sends the [data set](dataset)
+//! in [bodies](body) that are encoded once and re-dated at each sending, reads what the server spends from [`process`], and counts
+//! at the end whether everything that was acknowledged is there. Run as an ordinary program with threads and blocking
+//! sockets, it shares nothing with the engine that it measures.
+//!
+//! The three types to know:
+//! * [`dataset::Dataset`]: what is sent;
+//! * [`body::Encoder`]: how it becomes requests;
+//! * [`systems::Target`]: whom it is sent to.
+
+// An ordinary threaded program: it runs beside the runtime, never on it, and measures wall-clock time.
+#![allow(clippy::disallowed_methods)]
+
+pub mod body;
+pub mod dataset;
+pub mod http;
+pub mod process;
+pub mod snappy;
+pub mod systems;
