@@ -1,0 +1,278 @@
+//! The command line: subcommands, and the flags of `serve` under Prometheus' names.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::scalars::Duration;
+
+/// Metrics, collected, kept and queried: a Prometheus replacement, one thread a core.
+#[derive(Debug, Parser)]
+#[command(name = "tidemark", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) serve: ServeFlags,
+}
+
+/// What to do; without a word, serve.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Collect, store and answer until stopped
+    Serve(Box<ServeFlags>),
+    /// Check files without starting anything
+    #[command(subcommand)]
+    Check(Check),
+    /// Ask a running server
+    #[command(subcommand)]
+    Query(Query),
+    /// Print the version
+    Version,
+}
+
+/// What to check.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Check {
+    /// prometheus.yml files
+    Config {
+        /// The files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// What to ask.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Query {
+    /// The value of an expression at one time
+    Instant {
+        #[command(flatten)]
+        server: Server,
+        /// The PromQL expression
+        expression: String,
+        /// When, as Unix seconds or RFC 3339; now if not given
+        #[arg(long)]
+        time: Option<String>,
+    },
+    /// The values of an expression over a range of time
+    Range {
+        #[command(flatten)]
+        server: Server,
+        /// The PromQL expression
+        expression: String,
+        /// First time, as Unix seconds or RFC 3339; an hour before the end if not given
+        #[arg(long)]
+        start: Option<String>,
+        /// Last time, as Unix seconds or RFC 3339; now if not given
+        #[arg(long)]
+        end: Option<String>,
+        /// Distance of two results, such as 15s; a 250th of the range if not given
+        #[arg(long)]
+        step: Option<String>,
+    },
+    /// The label sets of the series that match
+    Series {
+        #[command(flatten)]
+        server: Server,
+        /// Series selectors, such as 'up{job="node"}'
+        #[arg(required = true)]
+        selectors: Vec<String>,
+    },
+    /// Label names, or the values of one label
+    Labels {
+        #[command(flatten)]
+        server: Server,
+        /// The label whose values to print
+        name: Option<String>,
+    },
+}
+
+/// Which server.
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// Its address
+    #[arg(long = "server", default_value = "http://127.0.0.1:9090")]
+    pub(crate) url: String,
+    /// Print the server's JSON as it comes
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// When an acknowledged sample is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WalSync {
+    /// Before it is acknowledged
+    Commit,
+    /// Within a tenth of a second: power loss may take that much
+    Interval,
+    /// When the kernel gets to it: power loss may take half a minute
+    Off,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// key=value text
+    Logfmt,
+    /// One JSON object a line
+    Json,
+}
+
+/// The least important log line that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    /// Everything
+    Debug,
+    /// What happens
+    Info,
+    /// What should not happen, and what is ignored
+    Warn,
+    /// What failed
+    Error,
+}
+
+/// The flags of `serve`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServeFlags {
+    /// Configuration in Prometheus' format; without it, scrape this server and a `node_exporter` on port 9100
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub(crate) config_file: Option<PathBuf>,
+    /// Directory of the data
+    #[arg(
+        long = "storage.path",
+        alias = "storage.tsdb.path",
+        default_value = "data",
+        value_name = "DIR"
+    )]
+    pub(crate) storage_path: PathBuf,
+    /// How long samples are kept; read and shown, but nothing is deleted yet by this version
+    #[arg(long = "storage.retention.time", alias = "storage.tsdb.retention.time", default_value = "90d", value_parser = duration, value_name = "TIME")]
+    pub(crate) retention_time: Duration,
+    /// Shards of a new data directory; the number of cores if not given
+    #[arg(long = "storage.shards", value_name = "N")]
+    pub(crate) shards: Option<u32>,
+    /// When a sample counts as stored
+    #[arg(long = "wal.sync", default_value = "commit")]
+    pub(crate) wal_sync: WalSync,
+    /// Where to listen
+    #[arg(long = "web.listen-address", default_value = "127.0.0.1:9090", value_parser = listen_address, value_name = "ADDRESS")]
+    pub(crate) listen_address: SocketAddr,
+    /// Open connections at most, over all cores
+    #[arg(long = "web.max-connections", default_value_t = 512, value_name = "N")]
+    pub(crate) max_connections: usize,
+    /// How long a request may take to arrive, and an idle connection stays open
+    #[arg(long = "web.read-timeout", default_value = "5m", value_parser = duration, value_name = "TIME")]
+    pub(crate) read_timeout: Duration,
+    /// Allow reload and shutdown by POST to /-/reload and /-/quit
+    #[arg(long = "web.enable-lifecycle")]
+    pub(crate) enable_lifecycle: bool,
+    /// How long a query may take
+    #[arg(long = "query.timeout", default_value = "2m", value_parser = duration, value_name = "TIME")]
+    pub(crate) query_timeout: Duration,
+    /// Samples that one query may hold in memory
+    #[arg(long = "query.max-samples", default_value_t = 50_000_000, value_name = "N")]
+    pub(crate) query_max_samples: u64,
+    /// How far back an instant selector looks for a sample
+    #[arg(long = "query.lookback-delta", default_value = "5m", value_parser = duration, value_name = "TIME")]
+    pub(crate) query_lookback_delta: Duration,
+    /// Queries at the same time at most, over all cores; others wait
+    #[arg(long = "query.max-concurrency", default_value_t = 20, value_name = "N")]
+    pub(crate) query_max_concurrency: usize,
+    /// Cores to use, each with a thread pinned to it; all if not given
+    #[arg(long = "cores", value_name = "N")]
+    pub(crate) cores: Option<usize>,
+    /// Least important log line to write
+    #[arg(long = "log.level", default_value = "info")]
+    pub(crate) log_level: LogLevel,
+    /// Form of a log line
+    #[arg(long = "log.format", default_value = "logfmt")]
+    pub(crate) log_format: LogFormat,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = Duration::parse(text)?;
+    if parsed.is_zero() { Err("must be more than nothing".to_owned()) } else { Ok(parsed) }
+}
+
+/// `host:port`, or `:port` for every address of the machine.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let full = if text.starts_with(':') {
+        format!("0.0.0.0{text}")
+    } else {
+        text.replace("localhost:", "127.0.0.1:")
+    };
+    full.parse().map_err(|_| {
+        format!("{text:?} is not an IP address and a port, such as 127.0.0.1:9090 or :9090")
+    })
+}
+
+impl ServeFlags {
+    /// Names and values as `/api/v1/status/flags` shows them.
+    pub(crate) fn shown(&self) -> BTreeMap<&'static str, String> {
+        let path = |p: &PathBuf| p.to_string_lossy().into_owned();
+        BTreeMap::from([
+            ("config.file", self.config_file.as_ref().map(path).unwrap_or_default()),
+            ("storage.path", path(&self.storage_path)),
+            ("storage.retention.time", self.retention_time.to_string()),
+            ("storage.shards", self.shards.map(|n| n.to_string()).unwrap_or_default()),
+            ("wal.sync", word(&self.wal_sync)),
+            ("web.listen-address", self.listen_address.to_string()),
+            ("web.max-connections", self.max_connections.to_string()),
+            ("web.read-timeout", self.read_timeout.to_string()),
+            ("web.enable-lifecycle", self.enable_lifecycle.to_string()),
+            ("query.timeout", self.query_timeout.to_string()),
+            ("query.max-samples", self.query_max_samples.to_string()),
+            ("query.lookback-delta", self.query_lookback_delta.to_string()),
+            ("query.max-concurrency", self.query_max_concurrency.to_string()),
+            ("cores", self.cores.map(|n| n.to_string()).unwrap_or_default()),
+            ("log.level", word(&self.log_level)),
+            ("log.format", word(&self.log_format)),
+        ])
+    }
+}
+
+fn word<T: ValueEnum>(value: &T) -> String {
+    value.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bare_flags_mean_serve() {
+        let cli =
+            Cli::parse_from(["tidemark", "--storage.tsdb.path=/x", "--web.listen-address=:9091"]);
+        assert!(cli.command.is_none());
+        assert_eq!(cli.serve.storage_path, PathBuf::from("/x"));
+        assert_eq!(cli.serve.listen_address.to_string(), "0.0.0.0:9091");
+        assert!(Cli::try_parse_from(["tidemark", "--query.timeout=0"]).is_err());
+        assert!(Cli::try_parse_from(["tidemark", "--web.listen-address=nowhere"]).is_err());
+    }
+
+    #[test]
+    fn every_flag_is_shown() {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        let flags: Vec<_> = serve
+            .get_arguments()
+            .filter_map(|a| a.get_long())
+            .filter(|l| l.contains('.') || *l == "cores")
+            .collect();
+        let shown = Cli::parse_from(["tidemark"]).serve.shown();
+        assert_eq!(flags.len(), shown.len());
+        for flag in flags {
+            assert!(shown.contains_key(flag), "{flag}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What a configuration asks for that this version reads but does not act on.
+//!
+//! Each line is logged as a warning once at load, and printed by `tidemark check config`. A row leaves the table when
+//! its part is built.
+
+use super::Config;
+use super::global::RuntimeConfig;
+use super::scrape::ScrapeConfig;
+use super::section::Blank;
+use super::storage::OtlpConfig;
+
+/// Whether a section asks for it.
+type Asks<T> = fn(&T) -> bool;
+
+/// Fields outside the jobs.
+const GLOBALLY: &[(&str, Asks<Config>)] = &[
+    ("runtime (there is no garbage collector to tune)", |c| c.runtime != RuntimeConfig::default()),
+    ("alerting", |c| !c.alerting.is_blank()),
+    ("rule_files", |c| !c.rule_files.is_empty()),
+    ("remote_write", |c| !c.remote_write.is_empty()),
+    ("remote_read", |c| !c.remote_read.is_empty()),
+    ("tracing", |c| c.tracing.is_some()),
+    ("otlp", |c| c.otlp != OtlpConfig::default()),
+    ("storage.tsdb.out_of_order_time_window", |c| {
+        !c.storage.tsdb.out_of_order_time_window.is_zero()
+    }),
+    ("storage.tsdb.stale_series_compaction_threshold", |c| {
+        c.storage.tsdb.stale_series_compaction_threshold != 0.0
+    }),
+    ("storage.tsdb.chunk_encoding", |c| !c.storage.tsdb.chunk_encoding.is_blank()),
+    ("storage.tsdb.retention", |c| !c.storage.tsdb.retention.is_blank()),
+    ("storage.exemplars", |c| c.storage.exemplars.is_some()),
+    ("global.query_log_file", |c| !c.global.query_log_file.is_empty()),
+    ("global.rule_query_offset", |c| !c.global.rule_query_offset.is_zero()),
+];
+
+/// Fields of a job.
+const PER_JOB: &[(&str, Asks<ScrapeConfig>)] = &[
+    ("scrape_native_histograms", |j| j.scrape_native_histograms == Some(true)),
+    ("convert_classic_histograms_to_nhcb", |j| j.convert_classic_histograms_to_nhcb == Some(true)),
+    ("native_histogram_bucket_limit", |j| j.native_histogram_bucket_limit > 0),
+    ("native_histogram_min_bucket_factor", |j| j.native_histogram_min_bucket_factor > 0.0),
+    ("scrape_failure_log_file", |j| !j.scrape_failure_log_file.is_empty()),
+    ("track_timestamps_staleness", |j| j.track_timestamps_staleness),
+    ("oauth2", |j| j.http.oauth2.is_some()),
+    ("proxy_url", |j| j.http.proxy.proxy_url.is_some()),
+    ("proxy_from_environment", |j| j.http.proxy.proxy_from_environment),
+];
+
+/// One sentence for each thing that is asked for and not done.
+pub(crate) fn idle(config: &Config) -> Vec<String> {
+    let mut lines: Vec<String> = GLOBALLY
+        .iter()
+        .filter(|(_, asks)| asks(config))
+        .map(|(field, _)| format!("{field} is read but not acted on by this version"))
+        .collect();
+    for job in &config.scrape_configs {
+        let mut fields = job.discovery.idle();
+        fields.extend(
+            PER_JOB.iter().filter(|(_, asks)| asks(job)).map(|(field, _)| (*field).to_owned()),
+        );
+        if !fields.is_empty() {
+            lines.push(format!(
+                "job {:?}: {} {} read but not acted on by this version",
+                job.job_name,
+                fields.join(", "),
+                if fields.len() == 1 { "is" } else { "are" }
+            ));
+        }
+    }
+    lines
+}
