@@ -11,5 +11,6 @@
 pub mod label_set;
 pub mod limits;
 pub mod protocols;
+pub mod relabel;
 pub mod route;
 pub mod rows;
