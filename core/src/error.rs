@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::runtime::disk::DiskError;
+
 /// An error of the storage engine.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -39,6 +41,15 @@ pub enum Error {
     /// The shard stops.
     #[error("the shard is closing; send again when the server is back")]
     Closing,
+    /// The operating system refuses an operation on a file.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Another core could not open its shards.
+    #[error("another core failed: {reason}")]
+    Peer {
+        /// What it said.
+        reason: String,
+    },
 }
 
 /// `Result` with this crate's [`Error`].

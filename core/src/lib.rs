@@ -13,6 +13,7 @@
 
 pub mod append;
 pub mod chunk;
+pub mod chunks;
 pub mod error;
 pub mod index;
 pub mod limits;

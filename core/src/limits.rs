@@ -42,3 +42,21 @@ const _: () = assert!(CHUNK_SAMPLES_MAX as usize * 19 + 32 <= CHUNK_BYTES_MAX);
 const _: () = assert!(CHUNK_RANGE_MS_MAX <= u32::MAX as i64);
 const _: () = assert!(SERIES_LABELS_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX < u32::MAX as usize);
+
+/// Calls to other cores that one core awaits at the same time.
+pub const CALLS_IN_FLIGHT_MAX: usize = 4096;
+
+/// Messages waiting in the inbox of one core.
+pub const MAILBOX_MESSAGES_MAX: usize = 4096;
+
+/// Bytes of one chunk file; offsets in it are u32.
+pub const CHUNK_FILE_BYTES_MAX: u64 = 512 << 20;
+
+/// Bytes of chunks that are written to a chunk file at once.
+pub const CHUNK_BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// Chunk files that a shard keeps open for reading.
+pub const CHUNK_FILES_OPEN_MAX: usize = 64;
+
+const _: () = assert!(CHUNK_FILE_BYTES_MAX < u32::MAX as u64);
+const _: () = assert!(CHUNK_BATCH_BYTES_MAX + CHUNK_BYTES_MAX < CHUNK_FILE_BYTES_MAX as usize);

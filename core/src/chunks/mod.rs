@@ -1,0 +1,211 @@
+//! Chunk files: where a shard keeps its sealed chunks.
+//!
+//! Append-only files of bounded size. Each spill writes one *batch* (directory in front, chunks behind, drawn in
+//! `format.rs`) by one write and one sync, and only then may the WAL forget the samples. Since a batch is synced before the
+//! next is begun, only the last batch of a file can be torn; it is recognised by the checksums of all its chunks and left
+//! out, and its samples are still in the WAL. Nothing that was written is ever overwritten: after an error or a restart
+//! the next batch goes to a new file.
+//!
+//! A crash between the sync and the WAL's retirement, or an error after the write, can leave the same chunk in two
+//! batches: whoever collects them on opening keeps one of a series and a first time.
+//!
+//! Owned by the core that owns the shard.
+
+mod format;
+mod open;
+
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
+
+use hashbrown::HashMap;
+
+use crate::error::{Error, Result};
+use crate::limits::{CHUNK_BATCH_BYTES_MAX, CHUNK_FILE_BYTES_MAX, CHUNK_FILES_OPEN_MAX};
+use crate::runtime::disk::{BLOCK_BYTES, Disk, File, Open, ReadBuffer};
+
+pub use format::{ChunkLocation, SealedChunk, StoredChunk};
+pub use open::OpenReport;
+
+/// The chunk files of one shard.
+pub struct ChunkStore {
+    disk: Disk,
+    directory: PathBuf,
+    /// Files opened for reading, at most [`CHUNK_FILES_OPEN_MAX`].
+    readers: RefCell<HashMap<u32, File>>,
+    /// The file that grows. Taken out while a batch is under way, so that an error or a dropped future begins a new one.
+    writer: RefCell<Option<Writer>>,
+    /// Sequence number of the next file.
+    next: Cell<u32>,
+    bytes: Cell<u64>,
+}
+
+struct Writer {
+    file: File,
+    sequence: u32,
+    end: u64,
+}
+
+/// A chunk read back, its checksum verified.
+pub struct ChunkBytes {
+    stored: ReadBuffer,
+    len: usize,
+}
+
+impl std::ops::Deref for ChunkBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.stored[..self.len]
+    }
+}
+
+impl ChunkStore {
+    /// Opens the files under `directory`, made if it is missing, and hands every chunk in them to `on_chunk` in the order
+    /// of writing. Damaged parts are left out and named in the report.
+    pub async fn open(
+        disk: Disk,
+        directory: &Path,
+        on_chunk: impl FnMut(StoredChunk) -> Result<()>,
+    ) -> Result<(ChunkStore, OpenReport)> {
+        disk.create_dir_all(directory).await?;
+        let report = open::scan(&disk, directory, on_chunk).await?;
+        let store = ChunkStore {
+            disk,
+            directory: directory.to_owned(),
+            readers: RefCell::default(),
+            writer: RefCell::default(),
+            next: Cell::new(report.next_sequence),
+            bytes: Cell::new(report.bytes),
+        };
+        Ok((store, report))
+    }
+
+    /// Writes `chunks` and syncs them; their places in the same order. One call at a time.
+    ///
+    /// After an error none of them counts as stored, and the next call begins a new file.
+    pub async fn append(&self, chunks: &[SealedChunk<'_>]) -> Result<Vec<ChunkLocation>> {
+        let mut locations = Vec::with_capacity(chunks.len());
+        let mut rest = chunks;
+        while !rest.is_empty() {
+            let (batch, later) = rest.split_at(batch_len(rest));
+            self.append_batch(batch, &mut locations).await?;
+            rest = later;
+        }
+        Ok(locations)
+    }
+
+    async fn append_batch(
+        &self,
+        chunks: &[SealedChunk<'_>],
+        locations: &mut Vec<ChunkLocation>,
+    ) -> Result<()> {
+        let bytes = format::batch_bytes(chunks);
+        let mut writer = self.writer_for(bytes).await?;
+        let mut buffer = self.disk.buffer(bytes);
+        let put = |piece: &[u8]| buffer.extend_from_slice(piece);
+        format::encode_batch(chunks, writer.sequence, writer.end as u32, put, |at| {
+            locations.push(at);
+        });
+        let written = match writer.file.write_at(&mut buffer, writer.end).await {
+            Ok(()) => writer.file.sync_data().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            // Give the room back; if that fails too, opening tells the torn batch by its checksums.
+            let _ = writer.file.truncate(writer.end).await;
+            return Err(error.into());
+        }
+        writer.end += bytes as u64;
+        self.bytes.set(self.bytes.get() + bytes as u64);
+        self.writer.replace(Some(writer));
+        Ok(())
+    }
+
+    async fn writer_for(&self, bytes: usize) -> Result<Writer> {
+        let present = self.writer.take();
+        match present {
+            Some(writer) if writer.end + bytes as u64 <= CHUNK_FILE_BYTES_MAX => Ok(writer),
+            _ => self.begin_file().await,
+        }
+    }
+
+    async fn begin_file(&self) -> Result<Writer> {
+        let sequence = self.next.get();
+        self.next.set(sequence + 1);
+        let path = self.directory.join(file_name(sequence));
+        let file = self.disk.open(&path, Open::Create).await?;
+        let mut header = file.alloc(0);
+        header.extend_from_slice(&format::file_header(sequence));
+        file.write_at(&mut header, 0).await?;
+        file.sync_data().await?;
+        self.disk.sync_dir(&self.directory).await?;
+        self.bytes.set(self.bytes.get() + BLOCK_BYTES as u64);
+        Ok(Writer { file, sequence, end: BLOCK_BYTES as u64 })
+    }
+
+    /// Reads one chunk and verifies its checksum.
+    pub async fn read(&self, location: ChunkLocation) -> Result<ChunkBytes> {
+        let file = self.reader(location.file).await?;
+        let stored = file.read_at(u64::from(location.offset), location.stored_bytes()).await?;
+        match format::check_chunk(&stored) {
+            Ok(chunk) if chunk.len() == location.len as usize => {
+                let len = chunk.len();
+                Ok(ChunkBytes { stored, len })
+            }
+            checked => Err(damaged_chunk(file.path(), location, checked.err().unwrap_or_default())),
+        }
+    }
+
+    async fn reader(&self, sequence: u32) -> Result<File> {
+        if let Some(file) = self.readers.borrow().get(&sequence) {
+            return Ok(file.clone());
+        }
+        let path = self.directory.join(file_name(sequence));
+        let file = self.disk.open(&path, Open::Read).await?;
+        let mut readers = self.readers.borrow_mut();
+        if readers.len() >= CHUNK_FILES_OPEN_MAX {
+            // Old files are read least: queries are about now.
+            let oldest = readers.keys().copied().min();
+            oldest.and_then(|oldest| readers.remove(&oldest));
+        }
+        readers.insert(sequence, file.clone());
+        Ok(file)
+    }
+
+    /// Bytes on disk.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+}
+
+/// How many of `chunks`, at least one, fit in one batch.
+fn batch_len(chunks: &[SealedChunk<'_>]) -> usize {
+    let mut bytes = 0;
+    let fitting = chunks.iter().take_while(|chunk| {
+        bytes += format::stored_bytes(chunk);
+        bytes <= CHUNK_BATCH_BYTES_MAX
+    });
+    fitting.count().max(1)
+}
+
+fn damaged_chunk(path: &Path, location: ChunkLocation, (expected, found): (u32, u32)) -> Error {
+    Error::Corrupt {
+        path: path.to_owned(),
+        offset: u64::from(location.offset),
+        expected: format!("a chunk of {} bytes with checksum {expected:08x}", location.len),
+        found: format!("checksum {found:08x}"),
+    }
+}
+
+/// The name of file `sequence`.
+fn file_name(sequence: u32) -> String {
+    format!("{sequence:08}.chunks")
+}
+
+/// The sequence number in a file name, if it is one of ours.
+fn sequence_of(name: &str) -> Option<u32> {
+    let digits = name.strip_suffix(".chunks")?;
+    (digits.len() == 8).then(|| digits.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests;
