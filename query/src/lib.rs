@@ -1,4 +1,5 @@
 //! PromQL: parser, planner, vectorized evaluator, and the answers of the query API.
 
 pub mod functions;
+pub mod limits;
 pub mod parser;

@@ -5,7 +5,7 @@
 //! and step until the planner resolves them ([`DurationExpr::resolve_ms`](super::duration)). What is step-invariant is for
 //! the planner to find.
 //!
-//! The parser bounds the height of every tree it gives ([`limits`](super::limits)), so recursion over one is safe.
+//! The parser bounds the height of every tree it gives ([`limits`](crate::limits)), so recursion over one is safe.
 
 use tidemark_core::model::matcher::Matcher;
 use tidemark_core::model::time::TimestampMs;
@@ -94,7 +94,7 @@ pub enum Expr {
 }
 
 /// A number, or a duration that stands for its seconds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct NumberLiteral {
     /// The number; of a duration, its seconds.
     pub value: f64,
