@@ -15,6 +15,7 @@ pub mod append;
 pub mod chunk;
 pub mod chunks;
 pub mod error;
+pub mod head;
 pub mod index;
 pub mod limits;
 pub mod model;

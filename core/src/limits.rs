@@ -20,6 +20,9 @@ pub const BATCH_BYTES_MAX: usize = 1 << 30;
 /// Active series of one shard unless the options say otherwise.
 pub const SHARD_SERIES_MAX: u32 = 20_000_000;
 
+/// The number after the highest that a series of a shard can have. Numbers are not given twice.
+pub const SERIES_NUMBER_END: u32 = 1 << 30;
+
 /// How far ahead of the wall clock a sample may be, in ms; Prometheus' bound.
 pub const FUTURE_MS_MAX: i64 = 10 * 60 * 1000;
 
@@ -40,6 +43,7 @@ pub const SHARDS_MAX: u32 = 1024;
 
 const _: () = assert!(CHUNK_SAMPLES_MAX as usize * 19 + 32 <= CHUNK_BYTES_MAX);
 const _: () = assert!(CHUNK_RANGE_MS_MAX <= u32::MAX as i64);
+const _: () = assert!(SHARD_SERIES_MAX < SERIES_NUMBER_END);
 const _: () = assert!(SERIES_LABELS_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX < u32::MAX as usize);
 

@@ -34,7 +34,10 @@ const DELTA_WIDTHS: [u32; 5] = [0, 14, 17, 20, 64];
 /// No window yet: wider than any xor can have leading zeros.
 const NO_WINDOW: u8 = 0xff;
 
-/// A chunk under construction.
+/// Time of the last sample of a chunk that follows none.
+const NEVER: TimestampMs = TimestampMs::MIN;
+
+/// A chunk under construction. It remembers the newest sample of the chunk before it.
 #[derive(Clone, Debug)]
 pub struct XorEncoder {
     bytes: Vec<u8>,
@@ -63,10 +66,21 @@ impl XorEncoder {
             leading: NO_WINDOW,
             trailing: 0,
             count: 0,
-            last_timestamp: 0,
+            last_timestamp: NEVER,
             last_delta: 0,
             last_value: 0,
         }
+    }
+
+    /// A chunk without samples that follows one whose newest sample is given.
+    pub fn after(last_timestamp: TimestampMs, last_value: f64) -> Self {
+        XorEncoder { last_timestamp, last_value: last_value.to_bits(), ..XorEncoder::new() }
+    }
+
+    /// Takes the encoded chunk out; what is pushed next begins another.
+    pub fn seal(&mut self) -> Vec<u8> {
+        let next = XorEncoder::after(self.last_timestamp, f64::from_bits(self.last_value));
+        std::mem::replace(self, next).bytes
     }
 
     /// Continues a chunk that was encoded before, so that more samples can be appended.
@@ -83,7 +97,7 @@ impl XorEncoder {
             leading: samples.leading,
             trailing: samples.trailing,
             count: samples.count,
-            last_timestamp: samples.timestamp,
+            last_timestamp: if samples.count == 0 { NEVER } else { samples.timestamp },
             last_delta: samples.delta,
             last_value: samples.value,
         })
@@ -107,10 +121,11 @@ impl XorEncoder {
         self.bytes.capacity()
     }
 
-    /// The sample appended last, if there is one.
+    /// The newest sample of this chunk or of the one before it, if there is any.
     #[inline]
     pub fn last(&self) -> Option<(TimestampMs, f64)> {
-        (self.count > 0).then(|| (self.last_timestamp, f64::from_bits(self.last_value)))
+        let some = self.last_timestamp != NEVER;
+        some.then(|| (self.last_timestamp, f64::from_bits(self.last_value)))
     }
 
     /// The timestamp of the first sample, if there is one.

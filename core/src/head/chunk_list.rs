@@ -1,0 +1,211 @@
+//! The sealed chunks of one series, oldest first: 24 B each, whether in memory or in a chunk file.
+
+use crate::chunk::Encoding;
+use crate::limits::CHUNK_BYTES_MAX;
+use crate::model::time::{TimeRange, TimestampMs};
+
+/// File number that means "still in memory, in the backlog of chunks to be spilled".
+const IN_MEMORY: u16 = u16::MAX;
+
+/// Highest number of a chunk file.
+pub const CHUNK_FILE_MAX: u16 = IN_MEMORY - 1;
+
+/// One sealed chunk: its time, and where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkRef {
+    min_ms: TimestampMs,
+    /// From the first sample to the last.
+    span_ms: u32,
+    /// Offset of the entry in its file, or the key in the backlog.
+    offset: u32,
+    /// Bytes of the encoded chunk in 24 bits, encoding in 8.
+    len_encoding: u32,
+    file: u16,
+    count: u16,
+}
+
+const _: () = assert!(size_of::<ChunkRef>() == 24);
+const _: () = assert!(CHUNK_BYTES_MAX < 1 << 24);
+
+/// Where a chunk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the head's backlog, under a key.
+    Memory {
+        /// The key.
+        key: u32,
+    },
+    /// In a chunk file.
+    File {
+        /// Its number.
+        file: u16,
+        /// Offset of the entry.
+        offset: u32,
+    },
+}
+
+impl ChunkRef {
+    /// A chunk with samples in `range`, `len` bytes long.
+    pub fn new(range: TimeRange, count: u16, encoding: Encoding, len: usize, place: Place) -> Self {
+        debug_assert!(len <= CHUNK_BYTES_MAX);
+        let (file, offset) = match place {
+            Place::Memory { key } => (IN_MEMORY, key),
+            Place::File { file, offset } => (file, offset),
+        };
+        ChunkRef {
+            min_ms: range.start_ms,
+            span_ms: (range.end_ms - range.start_ms) as u32,
+            offset,
+            len_encoding: (len as u32) << 8 | encoding as u32,
+            file,
+            count,
+        }
+    }
+
+    /// The same chunk at another place.
+    pub fn moved(self, place: Place) -> Self {
+        let (file, offset) = match place {
+            Place::Memory { key } => (IN_MEMORY, key),
+            Place::File { file, offset } => (file, offset),
+        };
+        ChunkRef { offset, file, ..self }
+    }
+
+    /// From the first sample to the last.
+    #[inline]
+    pub fn range(self) -> TimeRange {
+        TimeRange::new(self.min_ms, self.min_ms + i64::from(self.span_ms))
+    }
+
+    /// How many samples.
+    pub fn count(self) -> u16 {
+        self.count
+    }
+
+    /// Bytes of the encoded chunk.
+    pub fn byte_len(self) -> usize {
+        (self.len_encoding >> 8) as usize
+    }
+
+    /// How it is encoded.
+    pub fn encoding(self) -> Encoding {
+        Encoding::from_u8(self.len_encoding as u8).expect("made from an encoding")
+    }
+
+    /// Where it is.
+    pub fn place(self) -> Place {
+        match self.file {
+            IN_MEMORY => Place::Memory { key: self.offset },
+            file => Place::File { file, offset: self.offset },
+        }
+    }
+}
+
+/// The chunks of one series. Their times ascend and do not overlap.
+#[derive(Clone, Debug, Default)]
+pub struct ChunkList(Vec<ChunkRef>);
+
+impl ChunkList {
+    /// All, oldest first.
+    #[inline]
+    pub fn as_slice(&self) -> &[ChunkRef] {
+        &self.0
+    }
+
+    /// Adds a chunk, which must overlap none, in the order of time.
+    pub fn insert(&mut self, chunk: ChunkRef) {
+        debug_assert!(self.overlapping(chunk.range()).is_empty());
+        if self.0.len() == self.0.capacity() {
+            self.0.reserve_exact((self.0.len() / 4).max(2));
+        }
+        match self.0.last() {
+            Some(last) if last.min_ms > chunk.min_ms => {
+                self.0.insert(self.0.partition_point(|c| c.min_ms < chunk.min_ms), chunk);
+            }
+            _ => self.0.push(chunk),
+        }
+    }
+
+    /// Those with samples in `range`, oldest first.
+    #[inline]
+    pub fn overlapping(&self, range: TimeRange) -> &[ChunkRef] {
+        let start = self.0.partition_point(|chunk| chunk.range().end_ms < range.start_ms);
+        let rest = &self.0[start..];
+        &rest[..rest.partition_point(|chunk| chunk.min_ms <= range.end_ms)]
+    }
+
+    /// Records where the chunk with this key of the backlog is now.
+    pub fn spilled(&mut self, key: u32, chunk: ChunkRef) {
+        let place = Place::Memory { key };
+        if let Some(found) = self.0.iter_mut().rev().find(|found| found.place() == place) {
+            *found = chunk;
+        }
+    }
+
+    /// Removes the chunks in memory whose samples all lie in `range`, and says their keys.
+    pub fn remove_memory_within(&mut self, range: TimeRange, mut removed: impl FnMut(u32)) {
+        self.0.retain(|chunk| match chunk.place() {
+            Place::Memory { key }
+                if range.contains(chunk.min_ms) && range.contains(chunk.range().end_ms) =>
+            {
+                removed(key);
+                false
+            }
+            _ => true,
+        });
+    }
+
+    /// Heap bytes held.
+    pub fn byte_len(&self) -> usize {
+        self.0.capacity() * size_of::<ChunkRef>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(min: i64, max: i64, place: Place) -> ChunkRef {
+        ChunkRef::new(TimeRange::new(min, max), 2, Encoding::Xor, 100, place)
+    }
+
+    #[test]
+    fn finds_what_overlaps() {
+        let mut list = ChunkList::default();
+        for i in 0..4 {
+            list.insert(chunk(i * 10, i * 10 + 9, Place::Memory { key: i as u32 }));
+        }
+        let found = |a, b| list.overlapping(TimeRange::new(a, b)).len();
+        assert_eq!(
+            (found(0, 100), found(9, 10), found(12, 13), found(-5, -1), found(40, 50)),
+            (4, 2, 1, 0, 0)
+        );
+        assert_eq!(found(i64::MIN, i64::MAX), 4);
+    }
+
+    #[test]
+    fn a_spilled_chunk_changes_its_place_alone() {
+        let mut list = ChunkList::default();
+        list.insert(chunk(0, 9, Place::Memory { key: 7 }));
+        let there = list.as_slice()[0].moved(Place::File { file: 3, offset: 64 });
+        list.spilled(7, there);
+        let now = list.as_slice()[0];
+        assert_eq!(now.place(), Place::File { file: 3, offset: 64 });
+        assert_eq!((now.range(), now.count(), now.byte_len()), (TimeRange::new(0, 9), 2, 100));
+        assert_eq!(now.encoding(), Encoding::Xor);
+    }
+
+    #[test]
+    fn memory_chunks_give_way_to_stored_ones() {
+        let mut list = ChunkList::default();
+        list.insert(chunk(0, 9, Place::File { file: 0, offset: 64 }));
+        list.insert(chunk(10, 19, Place::Memory { key: 1 }));
+        list.insert(chunk(20, 29, Place::Memory { key: 2 }));
+        let mut removed = Vec::new();
+        list.remove_memory_within(TimeRange::new(0, 25), |key| removed.push(key));
+        assert_eq!(removed, [1]);
+        list.insert(chunk(10, 19, Place::File { file: 0, offset: 128 }));
+        let starts: Vec<_> = list.as_slice().iter().map(|c| c.range().start_ms).collect();
+        assert_eq!(starts, [0, 10, 20]);
+    }
+}

@@ -1,0 +1,329 @@
+//! The head: the series of a shard, their newest samples, and the index over them. Owned by the shard's core.
+//!
+//! [`Head::apply`] is the only way the head changes, live and in recovery. It is synchronous, touches no file and cannot fail:
+//! what may be refused is refused before a record is made of it (see [`series::judge`]), and a record that recovery meets twice
+//! changes nothing the second time. Three things make that so: series numbers are never given twice, samples not newer than what
+//! a series has are skipped, and a chunk found in a chunk file takes the place of the copies that a checkpoint holds of it.
+//!
+//! ```text
+//! fingerprint -> Series { open chunk, list of sealed chunks: in the backlog or in a chunk file }
+//! label name -> value -> postings
+//! backlog: sealed chunks to be spilled
+//! ```
+//!
+//! A chunk is sealed when it is full, when a sample falls into another window of two hours than its first (so chunks never
+//! cross the border of a block), or when its series has been idle.
+
+pub mod backlog;
+pub mod chunk_list;
+pub mod metadata;
+pub mod record;
+pub mod series;
+#[cfg(test)]
+mod tests;
+
+use hashbrown::HashMap;
+
+use crate::chunk::{Encoding, xor::XorEncoder};
+use crate::index::SeriesRef;
+use crate::index::memory::MemoryIndex;
+use crate::index::symbols::Symbols;
+use crate::limits::{CHUNK_RANGE_MS_MAX, CHUNK_SAMPLES_MAX, SERIES_NUMBER_END};
+use crate::model::labels::{Fingerprint, Labels, is_canonical};
+use crate::model::sample::Sample;
+use crate::model::time::{TimeRange, TimestampMs};
+use backlog::{Backlog, Sealed};
+use chunk_list::{ChunkRef, Place};
+use metadata::MetadataTable;
+use record::Record;
+use series::{Series, SeriesTable, window};
+
+/// The newest part of a shard.
+#[derive(Debug, Default)]
+pub struct Head {
+    symbols: Symbols,
+    index: MemoryIndex,
+    series: SeriesTable,
+    backlog: Backlog,
+    metadata: MetadataTable,
+    /// Chunks met in recovery before the series they belong to.
+    unclaimed: HashMap<SeriesRef, Vec<Unclaimed>>,
+    counts: Counts,
+    /// No series below it begins any more: recovery met numbers up to here.
+    first_free: SeriesRef,
+    /// Reused: the symbols of a series that begins.
+    scratch: Vec<u8>,
+}
+
+/// A stored chunk whose series is not known yet.
+#[derive(Clone, Copy, Debug)]
+struct Unclaimed {
+    check: u32,
+    chunk: ChunkRef,
+    last_value: f64,
+}
+
+/// What the head has counted since it was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Counts {
+    /// Samples applied.
+    pub samples: u64,
+    /// Series begun.
+    pub series_created: u64,
+    /// Chunks begun.
+    pub chunks_created: u64,
+    /// Sealed chunks, wherever they are.
+    pub chunks_sealed: u64,
+    /// Open chunks that hold a sample.
+    pub chunks_open: u64,
+    /// Time of the oldest sample; above the newest when there is none.
+    pub min_ms: TimestampMs,
+    /// Time of the newest sample.
+    pub max_ms: TimestampMs,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Counts {
+            samples: 0,
+            series_created: 0,
+            chunks_created: 0,
+            chunks_sealed: 0,
+            chunks_open: 0,
+            min_ms: TimestampMs::MAX,
+            max_ms: TimestampMs::MIN,
+        }
+    }
+}
+
+impl Head {
+    /// An empty head.
+    pub fn new() -> Self {
+        Head::default()
+    }
+
+    /// Changes the head.
+    #[inline]
+    pub fn apply(&mut self, record: &Record<'_>) {
+        match *record {
+            Record::Samples { series, samples } => self.append(series, samples),
+            Record::Series { series, labels } => self.begin_series(series, labels),
+            Record::Metadata { family, metadata } => self.metadata.insert(family, metadata),
+            Record::Seal { first, end, idle_before_ms } => {
+                for number in first..end.min(self.series.end()) {
+                    self.seal_if_idle(number, idle_before_ms);
+                }
+            }
+            Record::Spilled { series, key, chunk } => {
+                if let Some(series) = self.series.get_mut(series) {
+                    series.chunks.spilled(key, chunk);
+                }
+                self.backlog.remove(key);
+            }
+            Record::Stored { series, check, chunk, last_value } => {
+                self.store(series, Unclaimed { check, chunk, last_value });
+            }
+            Record::Restored { series, bytes, sealed } => self.restore(series, bytes, sealed),
+        }
+    }
+
+    fn append(&mut self, number: SeriesRef, samples: &[Sample]) {
+        let Some(series) = self.series.get_mut(number) else { return };
+        for &sample in samples {
+            let t = sample.timestamp_ms;
+            if series.open.last().is_some_and(|(last, _)| t <= last) {
+                continue;
+            }
+            if is_full(&series.open, t) {
+                seal(series, number, &mut self.backlog, &mut self.counts);
+            }
+            if series.open.count() == 0 {
+                self.counts.chunks_created += 1;
+                self.counts.chunks_open += 1;
+            }
+            series.open.push(t, sample.value);
+            self.counts.samples += 1;
+            self.counts.cover(TimeRange::new(t, t));
+        }
+    }
+
+    fn begin_series(&mut self, number: SeriesRef, labels: &[u8]) {
+        let fingerprint = Fingerprint::of(labels);
+        let known = self.series.get(number).is_some() || self.find(fingerprint, labels).is_some();
+        if known || number >= SERIES_NUMBER_END || !is_canonical(labels) {
+            return;
+        }
+        self.scratch.clear();
+        self.symbols.encode(labels, &mut self.scratch);
+        self.index.insert(number, &self.scratch);
+        self.series.insert(number, fingerprint, &self.scratch);
+        self.counts.series_created += 1;
+        for stored in self.unclaimed.remove(&number).unwrap_or_default() {
+            self.store(number, stored);
+        }
+    }
+
+    fn seal_if_idle(&mut self, number: SeriesRef, idle_before_ms: TimestampMs) {
+        if let Some(series) = self.series.get_mut(number)
+            && is_idle(series, idle_before_ms)
+        {
+            seal(series, number, &mut self.backlog, &mut self.counts);
+        }
+    }
+
+    fn store(&mut self, number: SeriesRef, stored: Unclaimed) {
+        let Some(series) = self.series.get_mut(number) else {
+            self.first_free = self.first_free.max(number.saturating_add(1));
+            self.unclaimed.entry(number).or_default().push(stored);
+            return;
+        };
+        if series.fingerprint.0 as u32 != stored.check {
+            return;
+        }
+        let range = stored.chunk.range();
+        series.chunks.remove_memory_within(range, |key| {
+            self.backlog.remove(key);
+            self.counts.chunks_sealed -= 1;
+        });
+        if !series.chunks.overlapping(range).is_empty() {
+            return;
+        }
+        if series.open_range().is_some_and(|open| open.end_ms <= range.end_ms) {
+            series.open.seal();
+            self.counts.chunks_open -= 1;
+        }
+        series.chunks.insert(stored.chunk);
+        if series.open.last().is_none_or(|(last, _)| last <= range.end_ms) {
+            series.open = XorEncoder::after(range.end_ms, stored.last_value);
+        }
+        self.counts.chunks_created += 1;
+        self.counts.chunks_sealed += 1;
+        self.counts.cover(range);
+    }
+
+    fn restore(&mut self, number: SeriesRef, bytes: &[u8], sealed: bool) {
+        let Some(series) = self.series.get_mut(number) else { return };
+        // The checkpoint's CRC was good; a chunk that cannot be read even so is left to the WAL.
+        let Ok(open) = XorEncoder::resume(bytes) else { return };
+        let Some((last, _)) = open.last() else { return };
+        if series.open.last().is_some_and(|(known, _)| last <= known) {
+            return;
+        }
+        series.open = open;
+        self.counts.chunks_created += 1;
+        self.counts.chunks_open += 1;
+        self.counts.samples += u64::from(series.open.count());
+        if let Some(range) = series.open_range() {
+            self.counts.cover(range);
+        }
+        if sealed {
+            seal(series, number, &mut self.backlog, &mut self.counts);
+        }
+    }
+
+    /// The series with these labels.
+    #[inline]
+    pub fn find(&self, fingerprint: Fingerprint, encoded_labels: &[u8]) -> Option<SeriesRef> {
+        self.series.find(&self.symbols, fingerprint, encoded_labels)
+    }
+
+    /// The series with this number.
+    #[inline]
+    pub fn series(&self, number: SeriesRef) -> Option<&Series> {
+        self.series.get(number)
+    }
+
+    /// The labels of a series.
+    pub fn labels(&self, number: SeriesRef) -> Option<Labels> {
+        let series = self.series.get(number)?;
+        Some(self.series.labels_of(&self.symbols, series))
+    }
+
+    /// The labels of a series as symbols.
+    pub fn symbols_of(&self, series: &Series) -> &[u8] {
+        self.series.symbols_of(series)
+    }
+
+    /// How many series there are.
+    pub fn series_count(&self) -> usize {
+        self.series.len()
+    }
+
+    /// The number that a new series gets: none of a series that recovery knows of is given again.
+    pub fn next_series(&self) -> SeriesRef {
+        self.series.end().max(self.first_free)
+    }
+
+    /// Whether sealing the series from `first` to before `end` that are idle since `idle_before_ms` would change anything.
+    pub fn has_idle(&self, first: SeriesRef, end: SeriesRef, idle_before_ms: TimestampMs) -> bool {
+        (first..end).filter_map(|n| self.series.get(n)).any(|s| is_idle(s, idle_before_ms))
+    }
+
+    /// Ends recovery: forgets stored chunks whose series nobody defined, and says how many there were.
+    pub fn forget_unclaimed(&mut self) -> usize {
+        std::mem::take(&mut self.unclaimed).into_values().map(|chunks| chunks.len()).sum()
+    }
+
+    /// The interned strings.
+    pub fn symbols(&self) -> &Symbols {
+        &self.symbols
+    }
+
+    /// Label name -> value -> series.
+    pub fn index(&self) -> &MemoryIndex {
+        &self.index
+    }
+
+    /// Sealed chunks in memory.
+    pub fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
+    /// Metadata of metric families.
+    pub fn metadata(&self) -> &MetadataTable {
+        &self.metadata
+    }
+
+    /// What was counted.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Heap bytes of series, symbols and index, without the chunks.
+    pub fn byte_len(&self) -> usize {
+        self.symbols.byte_len() + self.index.byte_len() + self.series.byte_len()
+    }
+}
+
+impl Counts {
+    fn cover(&mut self, range: TimeRange) {
+        self.min_ms = self.min_ms.min(range.start_ms);
+        self.max_ms = self.max_ms.max(range.end_ms);
+    }
+}
+
+/// Whether a sample at `t` must go into another chunk.
+#[inline]
+fn is_full(open: &XorEncoder, t: TimestampMs) -> bool {
+    open.count() >= CHUNK_SAMPLES_MAX
+        || (open.count() > 0
+            && open.last().is_some_and(|(last, _)| {
+                window(last, CHUNK_RANGE_MS_MAX) != window(t, CHUNK_RANGE_MS_MAX)
+            }))
+}
+
+fn is_idle(series: &Series, before_ms: TimestampMs) -> bool {
+    series.open.count() > 0 && series.last().is_some_and(|last| last.timestamp_ms < before_ms)
+}
+
+fn seal(series: &mut Series, number: SeriesRef, backlog: &mut Backlog, counts: &mut Counts) {
+    let Some(range) = series.open_range() else { return };
+    let count = series.open.count();
+    let bytes = series.open.seal().into_boxed_slice();
+    let place = Place::Memory { key: backlog.next_key() };
+    let chunk = ChunkRef::new(range, count, Encoding::Xor, bytes.len(), place);
+    series.chunks.insert(chunk);
+    backlog.push(Sealed { series: number, chunk, bytes });
+    counts.chunks_open -= 1;
+    counts.chunks_sealed += 1;
+}

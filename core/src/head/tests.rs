@@ -1,0 +1,125 @@
+//! The head by itself: what records do to it, and that they do it once.
+
+use super::*;
+use crate::model::columns::SampleColumns;
+
+fn labels(value: &str) -> Labels {
+    Labels::from_pairs([("__name__", "m"), ("l", value)])
+}
+
+fn head_with(numbers: &[SeriesRef]) -> Head {
+    let mut head = Head::new();
+    for &number in numbers {
+        let labels = labels(&number.to_string());
+        head.apply(&Record::Series { series: number, labels: labels.encoded() });
+    }
+    head
+}
+
+fn samples(times: impl IntoIterator<Item = i64>) -> Vec<Sample> {
+    times.into_iter().map(|t| Sample { timestamp_ms: t, value: t as f64 }).collect()
+}
+
+/// Times of all samples that are in memory.
+fn times(head: &Head, number: SeriesRef) -> Vec<i64> {
+    let (mut out, series) = (SampleColumns::new(), head.series(number).unwrap());
+    for chunk in series.chunks().as_slice() {
+        if let Place::Memory { key } = chunk.place() {
+            let bytes = &head.backlog().get(key).unwrap().bytes;
+            crate::chunk::decode(chunk.encoding(), bytes, TimeRange::ALL, &mut out).unwrap();
+        }
+    }
+    crate::chunk::decode(Encoding::Xor, series.open_bytes(), TimeRange::ALL, &mut out).unwrap();
+    out.timestamps
+}
+
+#[test]
+fn applying_twice_changes_nothing() {
+    let mut head = head_with(&[0]);
+    let all = samples((0..300).map(|i| i * 15_000));
+    for _ in 0..2 {
+        head.apply(&Record::Samples { series: 0, samples: &all });
+        head.apply(&Record::Series { series: 0, labels: labels("other").encoded() });
+        head.apply(&Record::Series { series: 1, labels: labels("0").encoded() });
+    }
+    assert_eq!(times(&head, 0).len(), 300);
+    assert_eq!(head.series_count(), 1);
+    assert_eq!(head.counts().samples, 300);
+}
+
+#[test]
+fn chunks_end_when_full_and_at_the_border_of_a_window() {
+    let mut head = head_with(&[0]);
+    let border = CHUNK_RANGE_MS_MAX;
+    head.apply(&Record::Samples { series: 0, samples: &samples((border - 100)..(border + 121)) });
+    let counts: Vec<_> =
+        head.series(0).unwrap().chunks().as_slice().iter().map(|c| c.count()).collect();
+    assert_eq!(counts, [100, 120]);
+    assert_eq!(
+        head.series(0).unwrap().open_range(),
+        Some(TimeRange::new(border + 120, border + 120))
+    );
+}
+
+#[test]
+fn idle_series_are_sealed_and_spilled() {
+    let mut head = head_with(&[0, 1]);
+    head.apply(&Record::Samples { series: 0, samples: &samples([1, 2]) });
+    head.apply(&Record::Samples { series: 1, samples: &samples([1, 9]) });
+    assert!(head.has_idle(0, 2, 5) && !head.has_idle(1, 2, 5));
+    head.apply(&Record::Seal { first: 0, end: 100, idle_before_ms: 5 });
+    let (key, sealed) = head.backlog().iter().next().map(|(k, s)| (k, s.clone())).unwrap();
+    assert_eq!((head.backlog().len(), sealed.series), (1, 0));
+    let chunk = sealed.chunk.moved(Place::File { file: 0, offset: 64 });
+    head.apply(&Record::Spilled { series: 0, key, chunk });
+    assert!(head.backlog().is_empty());
+    assert_eq!(head.backlog().byte_len(), 0);
+    assert_eq!(head.series(0).unwrap().range(), Some(TimeRange::new(1, 2)));
+    head.apply(&Record::Samples { series: 0, samples: &samples([2, 3]) });
+    assert_eq!(times(&head, 0), [3]);
+}
+
+#[test]
+fn stored_chunks_wait_for_their_series_and_replace_copies() {
+    let range = TimeRange::new(10, 20);
+    let chunk = ChunkRef::new(range, 11, Encoding::Xor, 50, Place::File { file: 0, offset: 64 });
+    let check = labels("0").fingerprint().0 as u32;
+    let stored = |check| Record::Stored { series: 0, check, chunk, last_value: 20.0 };
+
+    let mut early = Head::new();
+    early.apply(&stored(check));
+    assert_eq!(early.next_series(), 1);
+    early.apply(&Record::Series { series: 0, labels: labels("0").encoded() });
+    early.apply(&Record::Samples { series: 0, samples: &samples(10..25) });
+    assert_eq!(times(&early, 0), [21, 22, 23, 24]);
+
+    let mut copies = head_with(&[0]);
+    copies.apply(&Record::Samples { series: 0, samples: &samples(10..18) });
+    copies.apply(&stored(check + 1));
+    assert_eq!(times(&copies, 0).len(), 8, "another series' chunk");
+    copies.apply(&stored(check));
+    assert_eq!(times(&copies, 0), []);
+    assert_eq!(copies.series(0).unwrap().last(), samples([20]).pop());
+    assert_eq!(copies.counts().chunks_open, 0);
+
+    let mut nobody = Head::new();
+    nobody.apply(&stored(check));
+    assert_eq!(nobody.forget_unclaimed(), 1);
+    assert_eq!(nobody.next_series(), 1);
+}
+
+#[test]
+fn a_checkpoint_restores_sealed_and_open_chunks() {
+    let mut live = head_with(&[0]);
+    live.apply(&Record::Samples { series: 0, samples: &samples(0..200) });
+    let mut restored = head_with(&[0]);
+    let sealed = live.backlog().iter().next().unwrap().1.bytes.clone();
+    restored.apply(&Record::Restored { series: 0, bytes: &sealed, sealed: true });
+    let open = live.series(0).unwrap().open_bytes();
+    restored.apply(&Record::Restored { series: 0, bytes: open, sealed: false });
+    for head in [&mut live, &mut restored] {
+        head.apply(&Record::Samples { series: 0, samples: &samples(150..260) });
+        assert_eq!(times(head, 0), (0..260).collect::<Vec<_>>());
+    }
+    assert_eq!(live.series(0).unwrap().open_bytes(), restored.series(0).unwrap().open_bytes());
+}
