@@ -6,11 +6,14 @@
 //!
 //! The types to know:
 //! * [`rows::Rows`]: the one shape that every protocol decodes into;
-//! * [`label_set::LabelSet`]: a label set while it is being changed.
+//! * [`label_set::LabelSet`]: a label set while it is being changed;
+//! * [`scrape::Job`]: what to scrape, how often, and how.
 
+pub mod duration;
 pub mod label_set;
 pub mod limits;
 pub mod protocols;
 pub mod relabel;
 pub mod route;
 pub mod rows;
+pub mod scrape;

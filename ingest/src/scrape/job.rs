@@ -1,0 +1,119 @@
+//! A scrape job: what to scrape, how often, how, and what to do with what comes back.
+//!
+//! Plain values. Reading them from a configuration file, with its defaults and checks, is the server's.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::negotiate::Protocol;
+use crate::relabel::Rule;
+
+/// One `scrape_config`.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "they are the switches of a configuration file")]
+pub struct Job {
+    /// `job_name`, the default of the `job` label; one of its kind.
+    pub name: String,
+    /// From one scrape to the next, unless a target's labels say otherwise.
+    pub interval: Duration,
+    /// Until a scrape is given up; not longer than `interval`.
+    pub timeout: Duration,
+    /// `http` or `https`.
+    pub scheme: String,
+    /// Path of the metrics.
+    pub metrics_path: String,
+    /// Query parameters, each with its values.
+    pub params: BTreeMap<String, Vec<String>>,
+    /// Scraped labels win over those of the target, instead of being renamed `exported_`.
+    pub honor_labels: bool,
+    /// Timestamps in the body are taken.
+    pub honor_timestamps: bool,
+    /// Series whose samples carry timestamps get staleness markers as well.
+    pub track_timestamps_staleness: bool,
+    /// Whether gzip is asked for.
+    pub enable_compression: bool,
+    /// Formats to ask for, the best first.
+    pub protocols: Vec<Protocol>,
+    /// How a body is read whose content type says nothing useful; without one it is an error.
+    pub fallback_protocol: Option<Protocol>,
+    /// Bounds on what a scrape may bring.
+    pub limits: JobLimits,
+    /// Applied to targets.
+    pub relabel_rules: Vec<Rule>,
+    /// Applied to scraped series.
+    pub metric_relabel_rules: Vec<Rule>,
+    /// Names of series and labels must be ones that need no quotes.
+    pub legacy_names: bool,
+    /// Whether time-out, sample limit and body size are reported as series too.
+    pub extra_metrics: bool,
+    /// The targets.
+    pub groups: Vec<TargetGroup>,
+}
+
+impl Default for Job {
+    fn default() -> Self {
+        Job {
+            name: String::new(),
+            interval: Duration::from_mins(1),
+            timeout: Duration::from_secs(10),
+            scheme: "http".to_owned(),
+            metrics_path: "/metrics".to_owned(),
+            params: BTreeMap::new(),
+            honor_labels: false,
+            honor_timestamps: true,
+            track_timestamps_staleness: false,
+            enable_compression: true,
+            protocols: Protocol::SUPPORTED.to_vec(),
+            fallback_protocol: None,
+            limits: JobLimits::default(),
+            relabel_rules: Vec::new(),
+            metric_relabel_rules: Vec::new(),
+            legacy_names: false,
+            extra_metrics: false,
+            groups: Vec::new(),
+        }
+    }
+}
+
+/// Bounds that a user sets on a job; zero is none, as in configuration files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JobLimits {
+    /// Decompressed bytes of a body; as many or more fail the scrape.
+    pub body_bytes: u64,
+    /// Samples of a scrape after relabelling; more fail it.
+    pub samples: u64,
+    /// Targets of the job after relabelling; more fail every scrape of it.
+    pub targets: u64,
+    /// Labels of a series after relabelling.
+    pub labels: u64,
+    /// Bytes of a label name.
+    pub label_name_bytes: u64,
+    /// Bytes of a label value.
+    pub label_value_bytes: u64,
+    /// Dropped targets that are remembered for display.
+    pub kept_dropped_targets: u64,
+}
+
+/// Targets that were found together and share labels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TargetGroup {
+    /// Where they come from, for messages: `0` is the first static group.
+    pub source: String,
+    /// The labels of each target, `__address__` among them.
+    pub targets: Vec<BTreeMap<String, String>>,
+    /// Labels of all of them; a target's own win.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl TargetGroup {
+    /// A group of addresses with common labels: one entry of `static_configs`.
+    pub fn of_addresses<'a>(
+        source: &str,
+        addresses: impl IntoIterator<Item = &'a str>,
+        labels: BTreeMap<String, String>,
+    ) -> Self {
+        let target = |a: &str| BTreeMap::from([("__address__".to_owned(), a.to_owned())]);
+        let targets = addresses.into_iter().map(target).collect();
+        TargetGroup { source: source.to_owned(), targets, labels }
+    }
+}
