@@ -1,0 +1,6 @@
+//! Vectorized evaluation.
+
+pub mod batch;
+pub mod histogram_sum;
+pub mod notes;
+pub mod window;
