@@ -14,8 +14,13 @@
 #![allow(clippy::disallowed_methods)]
 
 pub mod body;
+pub mod commands;
+pub mod count;
 pub mod dataset;
+pub mod expressions;
 pub mod http;
+pub mod load;
 pub mod process;
+pub mod report;
 pub mod snappy;
 pub mod systems;

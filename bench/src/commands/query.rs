@@ -1,0 +1,185 @@
+//! `query`: what dashboards ask of a day of samples, as instant queries and as ranges; warm, without a result cache.
+
+use std::io;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{Common, Outcome, cpu_each, note, percentile_ms, steps_ago, usage};
+use crate::count::count_until;
+use crate::dataset::{Dataset, STEP_MS};
+use crate::expressions::{EXPRESSIONS, METADATA};
+use crate::http::{Client, path};
+use crate::load::{Load, Plan, Until};
+use crate::report::{Row, figure, name};
+use crate::systems::Target;
+
+/// Samples of each series in a request while loading.
+const LOAD_STEPS: usize = 80;
+
+/// How the expressions are asked.
+#[derive(Clone, Copy)]
+pub(super) struct Form {
+    name: &'static str,
+    /// Seconds between the first and the last step; zero asks for one instant.
+    range_s: i64,
+    step_s: i64,
+}
+
+pub(super) const HOUR: Form = Form { name: "1 h, step 15 s", range_s: 3_600, step_s: 15 };
+const FORMS: &[Form] = &[
+    Form { name: "instant", range_s: 0, step_s: 0 },
+    HOUR,
+    Form { name: "6 h, step 60 s", range_s: 6 * 3_600, step_s: 60 },
+    Form { name: "24 h, step 300 s", range_s: 24 * 3_600, step_s: 300 },
+];
+
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    pub(super) common: Common,
+    /// Series to load.
+    #[arg(long, default_value_t = 20_000)]
+    series: usize,
+    /// Hours to load; longer forms than this are left out.
+    #[arg(long, default_value_t = 24)]
+    hours: u64,
+    /// Measured passes over the expressions, after one that warms up.
+    #[arg(long, default_value_t = 5)]
+    passes: u32,
+    /// A row for each expression instead of each form.
+    #[arg(long)]
+    each: bool,
+}
+
+pub(super) fn run(options: &Options, target: &mut Target) -> Outcome {
+    let dataset = Dataset::new();
+    let (_, end_ms) = load_history(options.series, options.hours * 240, &dataset, target)?;
+    let mut client = Client::new(&target.url)?;
+    let mut rows = Vec::new();
+    for form in FORMS.iter().filter(|form| form.range_s <= options.hours as i64 * 3_600) {
+        note(&format!("{}: {}", target.name, form.name));
+        rows.extend(measure(options, *form, end_ms, target, &mut client)?);
+    }
+    Ok(rows)
+}
+
+/// Sends so many steps of history, ending now, and waits until all of it is found. Gives the load, which can go on, and the
+/// time of the last sample.
+pub(super) fn load_history(
+    series: usize,
+    steps: u64,
+    dataset: &Dataset,
+    target: &Target,
+) -> Result<(Load, i64), Box<dyn std::error::Error>> {
+    let plan = Plan { series, steps: LOAD_STEPS, samples_per_request: 10_000, connections: 4 };
+    let rounds = steps.div_ceil(LOAD_STEPS as u64);
+    let first_ms = steps_ago(rounds * LOAD_STEPS as u64 + 4);
+    let mut load = plan.streamed(dataset, first_ms);
+    let began = Instant::now();
+    let sent = load.send(&target.url, Until::Rounds(rounds), None, &AtomicBool::new(false));
+    if let Some(error) = sent.error {
+        return Err(format!("{}: {error}", target.name).into());
+    }
+    let end_ms = load.round_start_ms(rounds);
+    let mut client = Client::new(&target.url)?;
+    let found =
+        count_until(&mut client, &dataset.metric_names(), (first_ms, end_ms), sent.samples)?;
+    note(&format!("{}: {found} samples loaded in {:.1?}", target.name, began.elapsed()));
+    if found != sent.samples {
+        return Err(format!("{}: sent {} samples, found {found}", target.name, sent.samples).into());
+    }
+    Ok((load, end_ms - STEP_MS))
+}
+
+/// One row for the form, or one for each expression.
+fn measure(
+    options: &Options,
+    form: Form,
+    end_ms: i64,
+    target: &Target,
+    client: &mut Client,
+) -> Outcome {
+    let mut failures = 0;
+    let mut points = Vec::new();
+    for (title, expression) in EXPRESSIONS {
+        points.push(ask(client, form, expression, end_ms).unwrap_or_else(|error| {
+            note(&format!("{}: {title}: {error}", target.name));
+            failures += 1;
+            0
+        }));
+    }
+    let mut latencies = vec![Vec::new(); EXPRESSIONS.len()];
+    let before = usage(target);
+    for _ in 0..options.passes {
+        for (at, (_, expression)) in EXPRESSIONS.iter().enumerate() {
+            let began = Instant::now();
+            // A failure was reported by the first pass.
+            let _ = ask(client, form, expression, end_ms);
+            latencies[at].push(began.elapsed());
+        }
+        if form.range_s == 0 {
+            for (call, parameters) in METADATA {
+                client.get(&path(call, parameters))?;
+            }
+        }
+    }
+    let after = usage(target);
+    if options.each {
+        let row = |(at, (title, _)): (usize, &(&str, &str))| -> Row {
+            latencies[at].sort_unstable();
+            vec![
+                ("system", name(&target.name)),
+                ("form", name(form.name)),
+                ("expression", name(*title)),
+                ("points", figure(points[at] as f64, 0)),
+                ("median_ms", percentile_ms(&latencies[at], 0.5)),
+            ]
+        };
+        return Ok(EXPRESSIONS.iter().enumerate().map(row).collect());
+    }
+    let wall: Duration = latencies.iter().flatten().sum();
+    let mut all: Vec<Duration> = latencies.into_iter().flatten().collect();
+    all.sort_unstable();
+    Ok(vec![vec![
+        ("system", name(&target.name)),
+        ("form", name(form.name)),
+        ("cpu_ms", cpu_each(before, after, 1e-3, f64::from(options.passes), 0)),
+        ("wall_ms", figure(wall.as_secs_f64() * 1e3 / f64::from(options.passes), 0)),
+        ("p50_ms", percentile_ms(&all, 0.50)),
+        ("p99_ms", percentile_ms(&all, 0.99)),
+        ("points", figure(points.iter().sum::<usize>() as f64, 0)),
+        ("failed", figure(f64::from(failures), 0)),
+    ]])
+}
+
+/// Asks one expression; gives how many points the answer has.
+pub(super) fn ask(
+    client: &mut Client,
+    form: Form,
+    expression: &str,
+    end_ms: i64,
+) -> io::Result<usize> {
+    let seconds = |ms: i64| format!("{:.3}", ms as f64 / 1e3);
+    let (end, start) = (seconds(end_ms), seconds(end_ms - form.range_s * 1_000));
+    let step = form.step_s.to_string();
+    let answer = client.get(&if form.range_s == 0 {
+        path("/api/v1/query", &[("query", expression), ("time", &end), ("nocache", "1")])
+    } else {
+        let range = [("start", &*start), ("end", &*end), ("step", &*step), ("nocache", "1")];
+        path("/api/v1/query_range", &[&[("query", expression)], &range[..]].concat())
+    })?;
+    if !answer.is_success() {
+        let text = answer.text();
+        return Err(io::Error::other(format!(
+            "{}: {}",
+            answer.status,
+            text.lines().next().unwrap_or("")
+        )));
+    }
+    let body: Value = serde_json::from_slice(&answer.body)?;
+    let series = body["data"]["result"].as_array().map_or(&[][..], Vec::as_slice);
+    Ok(series.iter().map(|one| one["values"].as_array().map_or(1, Vec::len)).sum())
+}
