@@ -50,7 +50,7 @@ pub const EXPRESSIONS: &[(&str, &str)] = &[
     ("subquery", "max_over_time(sum(rate(http_requests_total[5m]))[30m:1m])"),
     (
         "by pattern",
-        r#"sum by (device) (rate({__name__=~"node_network_(receive|transmit)_bytes_total", device!~"lo|docker.*"}[5m]))"#,
+        r#"sum by (device) (rate(node_network_receive_bytes_total{device!~"lo|docker.*", instance=~"host-000[0-4].+"}[5m]))"#,
     ),
     ("high cardinality", "sum by (instance, cpu, mode) (rate(node_cpu_seconds_total[5m]))"),
     ("disk full in", "predict_linear(node_filesystem_avail_bytes[1h], 4 * 3600)"),

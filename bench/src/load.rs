@@ -6,7 +6,7 @@
 //! encoded when it is due, with values that never repeat.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,9 @@ const PREPARED_BYTES_MAX: usize = 512 << 20;
 const PREPARED_ROUNDS_MAX: usize = 64;
 /// The pause after a server asks for one (429 or 503).
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// The pause of a connection that is ahead of the others.
+const AHEAD_PAUSE: Duration = Duration::from_micros(200);
 
 const WRITE_PATH: &str = "/api/v1/write";
 const WRITE_HEADERS: &[(&str, &str)] = &[
@@ -143,13 +146,26 @@ impl Load {
     /// Sends to a server, optionally at a fixed rate of samples a second, until `until` or `stop`, or a connection fails.
     pub fn send(&mut self, url: &str, until: Until, rate: Option<f64>, stop: &AtomicBool) -> Sent {
         let began = Instant::now();
-        let (steps, first_ms) = (self.plan.steps, self.first_ms);
-        let rate = rate.map(|rate| rate / self.plan.connections as f64);
+        let pace = Pace {
+            url,
+            steps: self.plan.steps,
+            first_ms: self.first_ms,
+            until,
+            rate: rate.map(|rate| rate / self.plan.connections as f64),
+            stop,
+            rounds: self.lanes.iter().map(|lane| AtomicU64::new(lane.round)).collect(),
+        };
         let results: Vec<Sent> = thread::scope(|scope| {
-            let sender = |lane| {
-                scope.spawn(move || send_lane(lane, url, steps, first_ms, until, rate, stop))
+            let sender = |(at, lane): (usize, _)| {
+                let pace = &pace;
+                scope.spawn(move || {
+                    let sent = pace.send_lane(lane, at);
+                    // Whoever has ended holds nobody back.
+                    pace.rounds[at].store(u64::MAX, Ordering::Relaxed);
+                    sent
+                })
             };
-            let threads: Vec<_> = self.lanes.iter_mut().map(sender).collect();
+            let threads: Vec<_> = self.lanes.iter_mut().enumerate().map(sender).collect();
             threads
                 .into_iter()
                 .map(|thread| thread.join().expect("sending does not panic"))
@@ -193,32 +209,61 @@ impl Load {
     }
 }
 
-/// One connection: posts its groups' bodies round after round. Ends only between rounds, but for a failure.
-fn send_lane(
-    lane: &mut Lane,
-    url: &str,
+/// What the connections of one sending have in common.
+struct Pace<'a> {
+    url: &'a str,
     steps: usize,
     first_ms: i64,
     until: Until,
+    /// Samples a second of each connection.
     rate: Option<f64>,
-    stop: &AtomicBool,
-) -> Sent {
-    let mut sent = Sent::default();
-    let mut client = match Client::new(url) {
-        Ok(client) => client,
-        Err(error) => return Sent { error: Some(format!("{url}: {error}")), ..sent },
-    };
-    let began = Instant::now();
-    let first_round = lane.round;
-    loop {
-        let ended = match until {
-            Until::Rounds(rounds) => lane.round - first_round >= rounds,
-            Until::Elapsed(time) => began.elapsed() >= time,
+    stop: &'a AtomicBool,
+    /// Each connection's round. Nobody is more than a round ahead of the slowest: a server would refuse the late samples.
+    rounds: Vec<AtomicU64>,
+}
+
+impl Pace<'_> {
+    /// One connection: posts its groups' bodies round after round. Ends only between rounds, but for a failure.
+    fn send_lane(&self, lane: &mut Lane, at: usize) -> Sent {
+        let mut sent = Sent::default();
+        let mut client = match Client::new(self.url) {
+            Ok(client) => client,
+            Err(error) => return Sent { error: Some(format!("{}: {error}", self.url)), ..sent },
         };
-        if ended || stop.load(Ordering::Relaxed) {
-            return sent;
+        let began = Instant::now();
+        let first_round = lane.round;
+        loop {
+            let ended = match self.until {
+                Until::Rounds(rounds) => lane.round - first_round >= rounds,
+                Until::Elapsed(time) => began.elapsed() >= time,
+            };
+            if ended || self.stop.load(Ordering::Relaxed) {
+                return sent;
+            }
+            self.rounds[at].store(lane.round, Ordering::Relaxed);
+            while self
+                .rounds
+                .iter()
+                .any(|other| other.load(Ordering::Relaxed).saturating_add(1) < lane.round)
+            {
+                thread::sleep(AHEAD_PAUSE);
+            }
+            if let Err(error) = self.send_round(lane, &mut client, began, &mut sent) {
+                sent.error = Some(error.to_string());
+                return sent;
+            }
+            lane.round += 1;
         }
-        let date = first_ms + lane.round as i64 * steps as i64 * STEP_MS;
+    }
+
+    fn send_round(
+        &self,
+        lane: &mut Lane,
+        client: &mut Client,
+        began: Instant,
+        sent: &mut Sent,
+    ) -> io::Result<()> {
+        let date = self.first_ms + lane.round as i64 * self.steps as i64 * STEP_MS;
         for group in &mut lane.groups {
             let mut fresh;
             let body = match group {
@@ -227,22 +272,19 @@ fn send_lane(
                     &mut bodies[at]
                 }
                 Group::Streamed(encoder) => {
-                    fresh = encoder.next_body(steps);
+                    fresh = encoder.next_body(self.steps);
                     &mut fresh
                 }
             };
             let samples = body.samples();
-            let due = rate.map_or_else(Instant::now, |rate| {
+            let due = self.rate.map_or_else(Instant::now, |rate| {
                 wait_until(began + Duration::from_secs_f64(sent.samples as f64 / rate))
             });
-            if let Err(error) = post(&mut client, body.dated(date), &mut sent.retries) {
-                sent.error = Some(error.to_string());
-                return sent;
-            }
+            post(client, body.dated(date), &mut sent.retries)?;
             sent.latencies.push(due.elapsed());
             sent.samples += samples;
         }
-        lane.round += 1;
+        Ok(())
     }
 }
 

@@ -83,7 +83,12 @@ fn query_without_pause(url: &str, end_ms: i64, ended: &AtomicBool) -> (Vec<Durat
         let began = Instant::now();
         match ask(&mut client, HOUR, expression, end_ms) {
             Ok(_) => latencies.push(began.elapsed()),
-            Err(_) => failures += 1,
+            Err(error) => {
+                if failures == 0 {
+                    note(&format!("{expression}: {error}"));
+                }
+                failures += 1;
+            }
         }
     }
     (latencies, failures)
