@@ -9,7 +9,7 @@ pub const CHUNK_SAMPLES_MAX: u16 = 120;
 pub const CHUNK_RANGE_MS_MAX: i64 = 2 * 60 * 60 * 1000;
 
 /// Largest encoded chunk, in bytes: 120 XOR samples at their worst take 2.3 KiB, other encodings may take more.
-pub const CHUNK_BYTES_MAX: usize = 1 << 20;
+pub const CHUNK_BYTES_MAX: usize = (1 << 20) - 1;
 
 /// Canonical encoding of one series' labels, in bytes.
 pub const SERIES_LABELS_BYTES_MAX: usize = 64 << 10;

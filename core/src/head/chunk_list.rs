@@ -1,14 +1,12 @@
 //! The sealed chunks of one series, oldest first: 24 B each, whether in memory or in a chunk file.
 
 use crate::chunk::Encoding;
-use crate::limits::CHUNK_BYTES_MAX;
+use crate::chunks::ChunkLocation;
+use crate::limits::{CHUNK_BYTES_MAX, CHUNK_SAMPLES_MAX};
 use crate::model::time::{TimeRange, TimestampMs};
 
 /// File number that means "still in memory, in the backlog of chunks to be spilled".
-const IN_MEMORY: u16 = u16::MAX;
-
-/// Highest number of a chunk file.
-pub const CHUNK_FILE_MAX: u16 = IN_MEMORY - 1;
+const IN_MEMORY: u32 = u32::MAX;
 
 /// One sealed chunk: its time, and where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,16 +14,18 @@ pub struct ChunkRef {
     min_ms: TimestampMs,
     /// From the first sample to the last.
     span_ms: u32,
-    /// Offset of the entry in its file, or the key in the backlog.
+    /// Sequence number of the chunk file.
+    file: u32,
+    /// Offset in the file, or the key in the backlog.
     offset: u32,
-    /// Bytes of the encoded chunk in 24 bits, encoding in 8.
-    len_encoding: u32,
-    file: u16,
-    count: u16,
+    /// Bytes of the encoded chunk (20 bits), encoding (4), samples (8).
+    shape: u32,
 }
 
 const _: () = assert!(size_of::<ChunkRef>() == 24);
-const _: () = assert!(CHUNK_BYTES_MAX < 1 << 24);
+const _: () = assert!(CHUNK_BYTES_MAX < 1 << 20);
+const _: () = assert!(CHUNK_SAMPLES_MAX < 1 << 8);
+const _: () = assert!((Encoding::Xor as u32) < 1 << 4);
 
 /// Where a chunk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +37,9 @@ pub enum Place {
     },
     /// In a chunk file.
     File {
-        /// Its number.
-        file: u16,
-        /// Offset of the entry.
+        /// Its sequence number.
+        file: u32,
+        /// Where in it.
         offset: u32,
     },
 }
@@ -47,19 +47,10 @@ pub enum Place {
 impl ChunkRef {
     /// A chunk with samples in `range`, `len` bytes long.
     pub fn new(range: TimeRange, count: u16, encoding: Encoding, len: usize, place: Place) -> Self {
-        debug_assert!(len <= CHUNK_BYTES_MAX);
-        let (file, offset) = match place {
-            Place::Memory { key } => (IN_MEMORY, key),
-            Place::File { file, offset } => (file, offset),
-        };
-        ChunkRef {
-            min_ms: range.start_ms,
-            span_ms: (range.end_ms - range.start_ms) as u32,
-            offset,
-            len_encoding: (len as u32) << 8 | encoding as u32,
-            file,
-            count,
-        }
+        debug_assert!(len <= CHUNK_BYTES_MAX && count <= CHUNK_SAMPLES_MAX);
+        let shape = (len as u32) << 12 | (encoding as u32) << 8 | u32::from(count);
+        let span_ms = (range.end_ms - range.start_ms) as u32;
+        ChunkRef { min_ms: range.start_ms, span_ms, file: 0, offset: 0, shape }.moved(place)
     }
 
     /// The same chunk at another place.
@@ -68,7 +59,7 @@ impl ChunkRef {
             Place::Memory { key } => (IN_MEMORY, key),
             Place::File { file, offset } => (file, offset),
         };
-        ChunkRef { offset, file, ..self }
+        ChunkRef { file, offset, ..self }
     }
 
     /// From the first sample to the last.
@@ -79,17 +70,17 @@ impl ChunkRef {
 
     /// How many samples.
     pub fn count(self) -> u16 {
-        self.count
+        self.shape as u16 & 0xff
     }
 
     /// Bytes of the encoded chunk.
     pub fn byte_len(self) -> usize {
-        (self.len_encoding >> 8) as usize
+        (self.shape >> 12) as usize
     }
 
     /// How it is encoded.
     pub fn encoding(self) -> Encoding {
-        Encoding::from_u8(self.len_encoding as u8).expect("made from an encoding")
+        Encoding::from_u8((self.shape >> 8) as u8 & 0xf).expect("made from an encoding")
     }
 
     /// Where it is.
@@ -98,6 +89,12 @@ impl ChunkRef {
             IN_MEMORY => Place::Memory { key: self.offset },
             file => Place::File { file, offset: self.offset },
         }
+    }
+
+    /// Where to read it, if it is in a chunk file.
+    pub fn location(self) -> Option<ChunkLocation> {
+        let (file, offset, len) = (self.file, self.offset, self.byte_len() as u32);
+        (file != IN_MEMORY).then_some(ChunkLocation { file, offset, len })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The head: the series of a shard, their newest samples, and the index over them. Owned by the shard's core.
 //!
 //! [`Head::apply`] is the only way the head changes, live and in recovery. It is synchronous, touches no file and cannot fail:
-//! what may be refused is refused before a record is made of it (see [`series::judge`]), and a record that recovery meets twice
+//! what may be refused is refused before a record is made of it (see [`series::Series::judge`]), and a record that recovery meets twice
 //! changes nothing the second time. Three things make that so: series numbers are never given twice, samples not newer than what
 //! a series has are skipped, and a chunk found in a chunk file takes the place of the copies that a checkpoint holds of it.
 //!
@@ -47,20 +47,12 @@ pub struct Head {
     backlog: Backlog,
     metadata: MetadataTable,
     /// Chunks met in recovery before the series they belong to.
-    unclaimed: HashMap<SeriesRef, Vec<Unclaimed>>,
+    unclaimed: HashMap<SeriesRef, Vec<ChunkRef>>,
     counts: Counts,
     /// No series below it begins any more: recovery met numbers up to here.
     first_free: SeriesRef,
     /// Reused: the symbols of a series that begins.
     scratch: Vec<u8>,
-}
-
-/// A stored chunk whose series is not known yet.
-#[derive(Clone, Copy, Debug)]
-struct Unclaimed {
-    check: u32,
-    chunk: ChunkRef,
-    last_value: f64,
 }
 
 /// What the head has counted since it was made.
@@ -120,15 +112,13 @@ impl Head {
                 }
                 self.backlog.remove(key);
             }
-            Record::Stored { series, check, chunk, last_value } => {
-                self.store(series, Unclaimed { check, chunk, last_value });
-            }
+            Record::Stored { series, chunk } => self.store(series, chunk),
             Record::Restored { series, bytes, sealed } => self.restore(series, bytes, sealed),
         }
     }
 
     fn append(&mut self, number: SeriesRef, samples: &[Sample]) {
-        let Some(series) = self.series.get_mut(number) else { return };
+        let Some(series) = self.series.get_mut(number) else { return self.meet_unknown(number) };
         for &sample in samples {
             let t = sample.timestamp_ms;
             if series.open.last().is_some_and(|(last, _)| t <= last) {
@@ -142,6 +132,7 @@ impl Head {
                 self.counts.chunks_open += 1;
             }
             series.open.push(t, sample.value);
+            series.last_value_known = true;
             self.counts.samples += 1;
             self.counts.cover(TimeRange::new(t, t));
         }
@@ -163,6 +154,12 @@ impl Head {
         }
     }
 
+    /// The definition of a series was lost; its number must not be given to another.
+    #[cold]
+    fn meet_unknown(&mut self, number: SeriesRef) {
+        self.first_free = self.first_free.max(number.saturating_add(1));
+    }
+
     fn seal_if_idle(&mut self, number: SeriesRef, idle_before_ms: TimestampMs) {
         if let Some(series) = self.series.get_mut(number)
             && is_idle(series, idle_before_ms)
@@ -171,16 +168,13 @@ impl Head {
         }
     }
 
-    fn store(&mut self, number: SeriesRef, stored: Unclaimed) {
+    fn store(&mut self, number: SeriesRef, stored: ChunkRef) {
         let Some(series) = self.series.get_mut(number) else {
-            self.first_free = self.first_free.max(number.saturating_add(1));
+            self.meet_unknown(number);
             self.unclaimed.entry(number).or_default().push(stored);
             return;
         };
-        if series.fingerprint.0 as u32 != stored.check {
-            return;
-        }
-        let range = stored.chunk.range();
+        let range = stored.range();
         series.chunks.remove_memory_within(range, |key| {
             self.backlog.remove(key);
             self.counts.chunks_sealed -= 1;
@@ -192,9 +186,10 @@ impl Head {
             series.open.seal();
             self.counts.chunks_open -= 1;
         }
-        series.chunks.insert(stored.chunk);
+        series.chunks.insert(stored);
         if series.open.last().is_none_or(|(last, _)| last <= range.end_ms) {
-            series.open = XorEncoder::after(range.end_ms, stored.last_value);
+            series.open = XorEncoder::after(range.end_ms, f64::NAN);
+            series.last_value_known = false;
         }
         self.counts.chunks_created += 1;
         self.counts.chunks_sealed += 1;
@@ -210,6 +205,7 @@ impl Head {
             return;
         }
         series.open = open;
+        series.last_value_known = true;
         self.counts.chunks_created += 1;
         self.counts.chunks_open += 1;
         self.counts.samples += u64::from(series.open.count());
@@ -313,7 +309,7 @@ fn is_full(open: &XorEncoder, t: TimestampMs) -> bool {
 }
 
 fn is_idle(series: &Series, before_ms: TimestampMs) -> bool {
-    series.open.count() > 0 && series.last().is_some_and(|last| last.timestamp_ms < before_ms)
+    series.open.count() > 0 && series.last_ms().is_some_and(|last| last < before_ms)
 }
 
 fn seal(series: &mut Series, number: SeriesRef, backlog: &mut Backlog, counts: &mut Counts) {

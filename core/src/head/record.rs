@@ -1,7 +1,8 @@
-//! Records: every change of the head, and how those in the WAL are encoded.
+//! Records: every change of the head, and how those in the WAL and the checkpoint are encoded.
 //!
-//! The head changes by applying a [`Record`] and in no other way, so what recovery does is what was done live. Three kinds of
-//! payload are in the WAL (the frame around them, with length, kind and CRC, is the WAL's):
+//! The head changes by applying a [`Record`] and in no other way, so what recovery does is what was done live. The first three
+//! kinds of payload are in the WAL, the second and the last in the checkpoint (the frame around them, with length, kind and
+//! CRC, is theirs):
 //!
 //! ```text
 //! APPEND    entry | entry | ...           one batch
@@ -13,6 +14,10 @@
 //!             values                      one after the other, see below
 //! METADATA  kind: u8 | family, help, unit: uvarint length and text each
 //! SEAL      first, end: uvarint | idle before: varint
+//! STATE     entry | entry | ...           some series
+//!   entry     zigzag(series - series before): uvarint
+//!             labels length: uvarint, canonical encoding
+//!             chunks in memory: uvarint, of each: sealed or open: u8, length: uvarint, encoded chunk
 //!
 //! value     leading zero bytes << 4 | trailing zero bytes of (bits ^ bits before): u8, then the bytes between, big-endian;
 //!           0x80 if nothing changed
@@ -44,7 +49,7 @@ pub enum Record<'a> {
         /// What.
         samples: &'a [Sample],
     },
-    /// What is known about a metric family. Logged.
+    /// What is known about a metric family. Logged, and in the checkpoint.
     Metadata {
         /// The family's name.
         family: &'a str,
@@ -73,12 +78,8 @@ pub enum Record<'a> {
     Stored {
         /// Whose.
         series: SeriesRef,
-        /// Low bits of the series' fingerprint.
-        check: u32,
         /// Where it is.
         chunk: ChunkRef,
-        /// The value of its last sample.
-        last_value: f64,
     },
     /// An encoded chunk that the checkpoint holds, sealed or still open.
     Restored {
@@ -98,17 +99,20 @@ pub const KIND_METADATA: u8 = 2;
 /// Number of a seal record in the WAL.
 pub const KIND_SEAL: u8 = 3;
 
+/// Number of a checkpoint's record.
+pub const KIND_STATE: u8 = 4;
+
 /// A payload that passed its CRC and still makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// It ends too early, or a number is out of range.
-    #[error("the WAL record of kind {kind} is malformed")]
+    #[error("the record of kind {kind} is malformed")]
     Malformed {
         /// Its kind.
         kind: u8,
     },
     /// A kind that this version does not know.
-    #[error("WAL record kind {0} is unknown; it was written by a newer version")]
+    #[error("the record kind {0} is unknown; it was written by a newer version")]
     UnknownKind(u8),
 }
 
@@ -186,6 +190,37 @@ pub fn encode_seal(
     push_varint(out, idle_before_ms);
 }
 
+/// Encodes the payload of a checkpoint's record, series by series.
+#[derive(Debug, Default)]
+pub struct StateEncoder {
+    series: SeriesRef,
+}
+
+impl StateEncoder {
+    /// Begins a payload.
+    pub fn new() -> Self {
+        StateEncoder::default()
+    }
+
+    /// Adds one series with its encoded chunks, the sealed ones first, each with whether it is sealed.
+    pub fn push(
+        &mut self,
+        out: &mut Vec<u8>,
+        series: SeriesRef,
+        labels: &[u8],
+        chunks: &[(bool, &[u8])],
+    ) {
+        push_varint(out, i64::from(series) - i64::from(self.series));
+        self.series = series;
+        push_bytes(out, labels);
+        push_uvarint(out, chunks.len() as u64);
+        for (sealed, bytes) in chunks {
+            out.push(u8::from(*sealed));
+            push_bytes(out, bytes);
+        }
+    }
+}
+
 fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     push_uvarint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
@@ -202,6 +237,7 @@ pub fn decode(
         KIND_APPEND => decode_append(&mut input, apply),
         KIND_METADATA => decode_metadata(&mut input, apply),
         KIND_SEAL => decode_seal(&mut input, apply),
+        KIND_STATE => decode_state(&mut input, apply),
         other => return Err(RecordError::UnknownKind(other)),
     };
     done.ok_or(RecordError::Malformed { kind })
@@ -250,6 +286,20 @@ fn decode_seal(input: &mut Input<'_>, apply: &mut dyn FnMut(&Record<'_>)) -> Opt
     let first = SeriesRef::try_from(input.uvarint()?).ok()?;
     let end = SeriesRef::try_from(input.uvarint()?).ok()?;
     apply(&Record::Seal { first, end, idle_before_ms: input.varint()? });
+    Some(())
+}
+
+fn decode_state(input: &mut Input<'_>, apply: &mut dyn FnMut(&Record<'_>)) -> Option<()> {
+    let mut number = 0_i64;
+    while !input.bytes.is_empty() {
+        number = number.checked_add(input.varint()?)?;
+        let series = SeriesRef::try_from(number).ok()?;
+        apply(&Record::Series { series, labels: input.bytes()? });
+        for _ in 0..input.uvarint()? {
+            let sealed = input.byte()? == 1;
+            apply(&Record::Restored { series, bytes: input.bytes()?, sealed });
+        }
+    }
     Some(())
 }
 
@@ -354,7 +404,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_panic(kind in 0_u8..5, payload: Vec<u8>) {
+        fn no_bytes_panic(kind in 0_u8..6, payload: Vec<u8>) {
             let _ = decode_to_text(kind, &payload);
         }
     }
@@ -371,6 +421,21 @@ mod tests {
         encode_seal(&mut payload, 3, 900, -5);
         let expected = format!("{:?}", Record::Seal { first: 3, end: 900, idle_before_ms: -5 });
         assert_eq!(decode_to_text(KIND_SEAL, &payload).unwrap(), [expected]);
+    }
+
+    #[test]
+    fn states_go_round() {
+        let (mut encoder, mut payload) = (StateEncoder::new(), Vec::new());
+        encoder.push(&mut payload, 70_000, b"labels", &[(true, b"one"), (false, b"two")]);
+        encoder.push(&mut payload, 5, b"", &[]);
+        let expected = [
+            Record::Series { series: 70_000, labels: b"labels" },
+            Record::Restored { series: 70_000, bytes: b"one", sealed: true },
+            Record::Restored { series: 70_000, bytes: b"two", sealed: false },
+            Record::Series { series: 5, labels: b"" },
+        ];
+        let expected: Vec<String> = expected.iter().map(|record| format!("{record:?}")).collect();
+        assert_eq!(decode_to_text(KIND_STATE, &payload).unwrap(), expected);
     }
 
     #[test]

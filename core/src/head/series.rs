@@ -9,6 +9,8 @@
 //! A hit in the table counts only when the full labels are the same, so that nobody can make two series one by finding a
 //! collision of the hash.
 
+use std::cmp::Ordering;
+
 use hashbrown::HashTable;
 
 use super::chunk_list::ChunkList;
@@ -35,13 +37,36 @@ pub struct Series {
     pub(super) chunks: ChunkList,
     /// Page and offset of the labels.
     labels: u32,
+    /// Whether the value of the newest sample is at hand; it is not while that is only in a chunk file.
+    pub(super) last_value_known: bool,
+}
+
+/// What a sample would do to its series, decided before anything is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is newer than the others: append it.
+    Append,
+    /// It is there already, with the same value.
+    Duplicate,
+    /// It has the time of the newest sample and another value.
+    Conflict,
+    /// It is older than the newest sample.
+    OutOfOrder,
 }
 
 impl Series {
-    /// The newest sample, if there is any.
+    /// Time of the newest sample, if there is any.
     #[inline]
-    pub fn last(&self) -> Option<Sample> {
-        self.open.last().map(|(timestamp_ms, value)| Sample { timestamp_ms, value })
+    pub fn last_ms(&self) -> Option<TimestampMs> {
+        self.open.last().map(|(last, _)| last)
+    }
+
+    /// What appending `sample` would do. A repeated time is held to be a repeated sample where the value is not at hand.
+    #[inline]
+    pub fn judge(&self, sample: Sample) -> Verdict {
+        let Some((last_ms, value)) = self.open.last() else { return Verdict::Append };
+        let value = if self.last_value_known { value } else { sample.value };
+        judge(Sample { timestamp_ms: last_ms, value }, sample)
     }
 
     /// The time that its samples span.
@@ -132,7 +157,8 @@ impl SeriesTable {
             page.resize_with(slot + 1, || None);
         }
         let (open, chunks) = (XorEncoder::new(), ChunkList::default());
-        page[slot] = Some(Series { fingerprint, open, chunks, labels });
+        let last_value_known = false;
+        page[slot] = Some(Series { fingerprint, open, chunks, labels, last_value_known });
         let SeriesTable { table, pages, .. } = self;
         table.insert_unique(hash(fingerprint), number, |&other| {
             let (page, slot) = address(other);
@@ -204,29 +230,14 @@ fn hash(fingerprint: Fingerprint) -> u64 {
     (fingerprint.0 >> 64) as u64
 }
 
-/// What a time not newer than the newest sample of its series means, decided before anything is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is newer: append it.
-    Append,
-    /// It is there already, with the same value.
-    Duplicate,
-    /// It has the time of the newest sample and another value.
-    Conflict,
-    /// It is older than the newest sample.
-    OutOfOrder,
-}
-
-/// Compares a sample with the newest one of its series.
+/// Compares a sample with the one before it.
 #[inline]
-pub fn judge(last: Option<Sample>, sample: Sample) -> Verdict {
-    use std::cmp::Ordering::{Equal, Greater, Less};
-    let Some(last) = last else { return Verdict::Append };
+pub fn judge(last: Sample, sample: Sample) -> Verdict {
     match sample.timestamp_ms.cmp(&last.timestamp_ms) {
-        Greater => Verdict::Append,
-        Equal if sample == last => Verdict::Duplicate,
-        Equal => Verdict::Conflict,
-        Less => Verdict::OutOfOrder,
+        Ordering::Greater => Verdict::Append,
+        Ordering::Equal if sample == last => Verdict::Duplicate,
+        Ordering::Equal => Verdict::Conflict,
+        Ordering::Less => Verdict::OutOfOrder,
     }
 }
 
@@ -270,8 +281,7 @@ mod tests {
     #[test]
     fn verdicts() {
         let sample = |timestamp_ms, value| Sample { timestamp_ms, value };
-        let last = Some(sample(10, f64::NAN));
-        assert_eq!(judge(None, sample(0, 0.0)), Verdict::Append);
+        let last = sample(10, f64::NAN);
         assert_eq!(judge(last, sample(11, 0.0)), Verdict::Append);
         assert_eq!(judge(last, sample(10, f64::NAN)), Verdict::Duplicate);
         assert_eq!(judge(last, sample(10, 0.0)), Verdict::Conflict);

@@ -1,5 +1,6 @@
 //! The head by itself: what records do to it, and that they do it once.
 
+use super::series::Verdict;
 use super::*;
 use crate::model::columns::SampleColumns;
 
@@ -83,29 +84,35 @@ fn idle_series_are_sealed_and_spilled() {
 fn stored_chunks_wait_for_their_series_and_replace_copies() {
     let range = TimeRange::new(10, 20);
     let chunk = ChunkRef::new(range, 11, Encoding::Xor, 50, Place::File { file: 0, offset: 64 });
-    let check = labels("0").fingerprint().0 as u32;
-    let stored = |check| Record::Stored { series: 0, check, chunk, last_value: 20.0 };
+    let stored = Record::Stored { series: 0, chunk };
 
     let mut early = Head::new();
-    early.apply(&stored(check));
+    early.apply(&stored);
     assert_eq!(early.next_series(), 1);
     early.apply(&Record::Series { series: 0, labels: labels("0").encoded() });
     early.apply(&Record::Samples { series: 0, samples: &samples(10..25) });
     assert_eq!(times(&early, 0), [21, 22, 23, 24]);
 
+    let mut unknown = head_with(&[0]);
+    unknown.apply(&stored);
+    let judge = |t| unknown.series(0).unwrap().judge(samples([t])[0]);
+    assert_eq!(
+        (judge(20), judge(19), judge(21)),
+        (Verdict::Duplicate, Verdict::OutOfOrder, Verdict::Append)
+    );
+
     let mut copies = head_with(&[0]);
     copies.apply(&Record::Samples { series: 0, samples: &samples(10..18) });
-    copies.apply(&stored(check + 1));
-    assert_eq!(times(&copies, 0).len(), 8, "another series' chunk");
-    copies.apply(&stored(check));
+    copies.apply(&stored);
     assert_eq!(times(&copies, 0), []);
-    assert_eq!(copies.series(0).unwrap().last(), samples([20]).pop());
+    assert_eq!(copies.series(0).unwrap().last_ms(), Some(20));
     assert_eq!(copies.counts().chunks_open, 0);
 
     let mut nobody = Head::new();
-    nobody.apply(&stored(check));
+    nobody.apply(&stored);
+    nobody.apply(&Record::Samples { series: 4, samples: &samples([1]) });
     assert_eq!(nobody.forget_unclaimed(), 1);
-    assert_eq!(nobody.next_series(), 1);
+    assert_eq!(nobody.next_series(), 5);
 }
 
 #[test]
