@@ -113,11 +113,13 @@ impl PartialEq for NumberLiteral {
     }
 }
 
-/// A string, unescaped. Escapes that make invalid UTF-8 become U+FFFD, as in every answer of the API.
+/// A string, unescaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StringLiteral {
-    /// The text between the quotes.
+    /// The text between the quotes. Escaped bytes that are not UTF-8 are U+FFFD, as in every answer of the API.
     pub value: String,
+    /// The literal as Go quotes it, if it holds such bytes: no label may be called that.
+    pub invalid_utf8: Option<Box<str>>,
     /// Where, quotes included.
     pub pos: PosRange,
 }

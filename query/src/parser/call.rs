@@ -112,7 +112,7 @@ impl Parser<'_> {
         loop {
             let argument = self.expression(Precedence::Or)?;
             height = height.max(argument.height);
-            exprs.push(argument.expr);
+            exprs.push(*argument.expr);
             let Some(comma) = self.take_mark(Mark::Comma)? else {
                 let close = self.expect(Mark::RightParen)?;
                 return Ok(Arguments { exprs, height, close });
@@ -151,7 +151,7 @@ impl Parser<'_> {
     fn label(&mut self) -> Parsed<String> {
         let token = self.peek()?;
         let label = match token.kind {
-            TokenKind::String => unquote(self.text(token)),
+            TokenKind::String => unquote(self.text(token)).value,
             kind if kind.is_label_name() => self.text(token).to_owned(),
             _ => return self.unexpected_in(LIST_LABEL),
         };

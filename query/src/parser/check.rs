@@ -14,7 +14,7 @@ use super::quote::quoted;
 use crate::functions::signature::{Function, Variadic};
 
 /// Checks the tree, and sets the cardinality of set operators and the absence of matching between non-vectors.
-pub(super) fn check(source: &str, expr: &mut Expr) -> Result<ValueType, ParseError> {
+pub(super) fn check(source: &str, expr: &mut Expr) -> Checked<ValueType> {
     Checker { source }.expr(expr)
 }
 
@@ -22,7 +22,7 @@ struct Checker<'a> {
     source: &'a str,
 }
 
-type Checked<T> = Result<T, ParseError>;
+type Checked<T> = Result<T, Box<ParseError>>;
 
 impl Checker<'_> {
     fn fail<T>(&self, pos: PosRange, message: impl Into<String>) -> Checked<T> {

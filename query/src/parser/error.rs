@@ -16,9 +16,11 @@ pub struct ParseError {
 }
 
 impl ParseError {
-    pub(super) fn new(source: &str, pos: PosRange, message: impl Into<String>) -> Self {
+    /// Boxed, so that the results of the functions that recurse stay small.
+    #[allow(clippy::unnecessary_box_returns, reason = "every result wants it boxed")]
+    pub(super) fn new(source: &str, pos: PosRange, message: impl Into<String>) -> Box<Self> {
         let line_column = (!source.is_empty()).then(|| line_column(source, pos.start));
-        ParseError { pos, message: message.into(), line_column }
+        Box::new(ParseError { pos, message: message.into(), line_column })
     }
 }
 
@@ -40,6 +42,12 @@ impl fmt::Display for ParseError {
 }
 
 impl std::error::Error for ParseError {}
+
+impl From<Box<ParseError>> for ParseError {
+    fn from(boxed: Box<ParseError>) -> Self {
+        *boxed
+    }
+}
 
 #[cfg(test)]
 mod tests {

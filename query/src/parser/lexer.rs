@@ -33,11 +33,11 @@ pub(super) struct Lexer<'a> {
     paren_depth: usize,
     /// Whether the `:` of the open square bracket was seen.
     colon_seen: bool,
-    /// Whether a duration was seen since the square bracket opened.
+    /// Whether a duration was seen inside square brackets, of this pair or an earlier one: Prometheus never forgets it.
     duration_seen: bool,
 }
 
-type Lexed<T> = Result<T, ParseError>;
+type Lexed<T> = Result<T, Box<ParseError>>;
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(source: &'a str) -> Self {
@@ -130,7 +130,6 @@ impl<'a> Lexer<'a> {
             '[' => {
                 self.place = Place::Duration;
                 self.colon_seen = false;
-                self.duration_seen = false;
                 Ok(TokenKind::Mark(Mark::LeftBracket))
             }
             ']' if bracket => Ok(self.right_bracket()),

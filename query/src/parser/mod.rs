@@ -15,6 +15,8 @@ mod parse;
 mod print;
 pub mod quote;
 mod selector;
+#[cfg(test)]
+mod tests;
 mod token;
 pub mod walk;
 

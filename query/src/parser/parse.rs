@@ -22,7 +22,7 @@ use super::duration::parse_duration_ms;
 use super::error::ParseError;
 use super::lexer::Lexer;
 use super::number::parse_number;
-use super::quote::unquote;
+use super::quote::{Unquoted, unquote};
 use super::token::{Keyword, Mark, Token, TokenKind, describe};
 use crate::limits::{NESTING_MAX, TREE_HEIGHT_MAX};
 
@@ -63,12 +63,7 @@ impl ParserOptions {
 
 /// Reads a query: its syntax, its names, its types.
 pub fn parse(source: &str, options: &ParserOptions) -> Result<Expr, ParseError> {
-    let mut parser = Parser::new(source, *options);
-    if parser.peek()?.kind == TokenKind::End {
-        return Err(parser.error(PosRange::default(), "no expression found in input"));
-    }
-    let mut expr = parser.expression(Precedence::Or)?.expr;
-    parser.end()?;
+    let mut expr = Parser::new(source, *options).query()?;
     check(source, &mut expr)?;
     Ok(expr)
 }
@@ -89,17 +84,17 @@ pub fn parse_metric(source: &str) -> Result<Labels, ParseError> {
     Ok(labels)
 }
 
-pub(super) type Parsed<T> = Result<T, ParseError>;
+pub(super) type Parsed<T> = Result<T, Box<ParseError>>;
 
 /// A part of the tree and how high it is.
 pub(super) struct Node {
-    pub expr: Expr,
+    pub expr: Box<Expr>,
     pub height: usize,
 }
 
 impl Node {
     pub(super) fn leaf(expr: Expr) -> Self {
-        Node { expr, height: 1 }
+        Node { expr: Box::new(expr), height: 1 }
     }
 }
 
@@ -213,6 +208,15 @@ impl<'a> Parser<'a> {
         }
     }
 
+    fn query(&mut self) -> Parsed<Expr> {
+        if self.peek()?.kind == TokenKind::End {
+            return Err(self.error(PosRange::default(), "no expression found in input"));
+        }
+        let expr = *self.expression(Precedence::Or)?.expr;
+        self.end()?;
+        Ok(expr)
+    }
+
     fn end(&mut self) -> Parsed<()> {
         match self.peek()?.kind {
             TokenKind::End => Ok(()),
@@ -220,7 +224,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    pub(super) fn error(&self, pos: PosRange, message: impl Into<String>) -> ParseError {
+    #[allow(clippy::unnecessary_box_returns, reason = "every result wants it boxed")]
+    pub(super) fn error(&self, pos: PosRange, message: impl Into<String>) -> Box<ParseError> {
         ParseError::new(self.source, pos, message)
     }
 
@@ -272,7 +277,7 @@ impl<'a> Parser<'a> {
             let message = format!("expression of more than {TREE_HEIGHT_MAX} chained operators");
             return Err(self.error(expr.pos(), message));
         }
-        Ok(Node { expr, height: height + 1 })
+        Ok(Node { expr: Box::new(expr), height: height + 1 })
     }
 
     /// An expression whose operators bind at least as strongly as `min`.
@@ -304,8 +309,8 @@ impl<'a> Parser<'a> {
         let height = lhs.height.max(rhs.height);
         let binary = BinaryExpr {
             op,
-            lhs: Box::new(lhs.expr),
-            rhs: Box::new(rhs.expr),
+            lhs: lhs.expr,
+            rhs: rhs.expr,
             return_bool,
             matching: Some(matching),
             pos,
@@ -328,7 +333,7 @@ impl<'a> Parser<'a> {
             if cardinality != Cardinality::OneToOne {
                 self.take()?;
                 matching.cardinality = cardinality;
-                if self.peek()?.kind == TokenKind::Mark(Mark::LeftParen) {
+                if !self.peek()?.kind.begins_operand() {
                     matching.include = self.label_list()?;
                 }
             }
@@ -391,12 +396,10 @@ impl<'a> Parser<'a> {
     fn unary(&mut self, op: UnaryOp, sign: Token) -> Parsed<Node> {
         let operand = self.expression(Precedence::Power)?;
         let pos = sign.pos.to(operand.expr.pos());
-        match operand.expr {
-            Expr::Number(literal) => Ok(Node::leaf(Expr::Number(signed(op, literal, pos)))),
-            expr => {
-                self.above(operand.height, Expr::Unary(UnaryExpr { op, expr: Box::new(expr), pos }))
-            }
+        if let Expr::Number(literal) = *operand.expr {
+            return Ok(Node::leaf(Expr::Number(signed(op, literal, pos))));
         }
+        self.above(operand.height, Expr::Unary(UnaryExpr { op, expr: operand.expr, pos }))
     }
 
     fn primary(&mut self) -> Parsed<Node> {
@@ -407,8 +410,9 @@ impl<'a> Parser<'a> {
             }
             TokenKind::String => {
                 self.take()?;
-                let value = unquote(self.text(token));
-                Ok(Node::leaf(Expr::String(StringLiteral { value, pos: token.pos })))
+                let Unquoted { value, invalid_utf8 } = unquote(self.text(token));
+                let literal = StringLiteral { value, invalid_utf8, pos: token.pos };
+                Ok(Node::leaf(Expr::String(literal)))
             }
             TokenKind::Mark(Mark::LeftParen) => self.paren(),
             TokenKind::Mark(Mark::LeftBrace) => {
@@ -423,7 +427,7 @@ impl<'a> Parser<'a> {
         let open = self.take()?;
         let inner = self.expression(Precedence::Or)?;
         let close = self.expect(Mark::RightParen)?;
-        let paren = ParenExpr { expr: Box::new(inner.expr), pos: open.pos.to(close.pos) };
+        let paren = ParenExpr { expr: inner.expr, pos: open.pos.to(close.pos) };
         self.above(inner.height, Expr::Paren(paren))
     }
 

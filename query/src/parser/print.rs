@@ -17,7 +17,10 @@ impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Expr::Number(literal) => literal.fmt(f),
-            Expr::String(literal) => quoted(&literal.value).fmt(f),
+            Expr::String(literal) => match &literal.invalid_utf8 {
+                Some(text) => f.write_str(text),
+                None => quoted(&literal.value).fmt(f),
+            },
             Expr::Vector(selector) => selector.fmt(f),
             Expr::Matrix(matrix) => matrix.fmt(f),
             Expr::Subquery(subquery) => subquery.fmt(f),

@@ -66,12 +66,20 @@ fn is_printable(c: char) -> bool {
     text.escape_debug().count() == 2
 }
 
-/// Takes off the quotes of a string token, which the lexer has checked, and resolves its escapes. Escaped bytes that are
-/// not UTF-8 become U+FFFD.
-pub(super) fn unquote(token: &str) -> String {
+/// What a string token says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unquoted {
+    /// The text; escaped bytes that are not UTF-8 are U+FFFD.
+    pub value: String,
+    /// The token as Go would quote it, if there are such bytes.
+    pub invalid_utf8: Option<Box<str>>,
+}
+
+/// Takes off the quotes of a string token, which the lexer has checked, and resolves its escapes.
+pub(super) fn unquote(token: &str) -> Unquoted {
     let body = &token[1..token.len() - 1];
     if token.starts_with('`') || !body.contains('\\') {
-        return body.to_owned();
+        return Unquoted { value: body.to_owned(), invalid_utf8: None };
     }
     let mut out = Vec::with_capacity(body.len());
     let mut rest = body;
@@ -81,9 +89,27 @@ pub(super) fn unquote(token: &str) -> String {
     }
     out.extend_from_slice(rest.as_bytes());
     match String::from_utf8(out) {
-        Ok(text) => text,
-        Err(bad) => String::from_utf8_lossy(bad.as_bytes()).into_owned(),
+        Ok(value) => Unquoted { value, invalid_utf8: None },
+        Err(bad) => Unquoted {
+            value: String::from_utf8_lossy(bad.as_bytes()).into_owned(),
+            invalid_utf8: Some(quoted_bytes(bad.as_bytes()).into()),
+        },
     }
+}
+
+/// Bytes that need not be UTF-8, as Go's `strconv.Quote` writes them.
+fn quoted_bytes(bytes: &[u8]) -> String {
+    let mut out = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            write_escaped(&mut out, c, '"').expect("a String takes everything");
+        }
+        for byte in chunk.invalid() {
+            write!(out, "\\x{byte:02x}").expect("a String takes everything");
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// Resolves the escape whose backslash stood before `rest`; gives what follows it.
@@ -149,9 +175,13 @@ mod tests {
             (r#""a\tb\"c\\""#, "a\tb\"c\\"),
             (r"'\'\x41\101é\u00e9\U0001F600'", "'AAéé😀"),
             (r"`raw \n`", r"raw \n"),
-            (r#""\xc3\xa9\xff""#, "é\u{fffd}"),
         ] {
+            let expected = Unquoted { value: expected.to_owned(), invalid_utf8: None };
             assert_eq!(unquote(token), expected);
         }
+        assert_eq!(
+            unquote(r#""\xc3\xa9\xff""#),
+            Unquoted { value: "é\u{fffd}".to_owned(), invalid_utf8: Some(r#""é\xff""#.into()) }
+        );
     }
 }

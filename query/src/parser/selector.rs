@@ -130,7 +130,7 @@ impl Parser<'_> {
         let name = self.peek()?;
         let label = match name.kind {
             TokenKind::Identifier => self.text(name).to_owned(),
-            TokenKind::String => unquote(self.text(name)),
+            TokenKind::String => unquote(self.text(name)).value,
             _ => return self.unexpected_in(braces.name),
         };
         self.take()?;
@@ -150,7 +150,7 @@ impl Parser<'_> {
                 }
                 self.take()?;
                 let pos = name.pos.to(value.pos);
-                Ok(Entry { label, op, value: unquote(self.text(value)), pos })
+                Ok(Entry { label, op, value: unquote(self.text(value)).value, pos })
             }
             _ if name.kind == TokenKind::String => Ok(Entry {
                 label: METRIC_NAME.to_owned(),
@@ -201,8 +201,7 @@ impl Parser<'_> {
             return self.unexpected_in(AFTER_STEP);
         };
         let pos = node.expr.pos().to(close.pos);
-        let expr = Box::new(node.expr);
-        let subquery = SubqueryExpr { expr, range, step, offset: None, at: None, pos };
+        let subquery = SubqueryExpr { expr: node.expr, range, step, offset: None, at: None, pos };
         self.above(node.height, Expr::Subquery(subquery))
     }
 
@@ -213,7 +212,7 @@ impl Parser<'_> {
         range: DurationExpr,
         close: Token,
     ) -> Parsed<Node> {
-        let problem = match node.expr {
+        let problem = match *node.expr {
             Expr::Vector(selector) if selector.offset.is_some() => {
                 "no offset modifiers allowed before range"
             }

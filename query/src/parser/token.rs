@@ -170,6 +170,11 @@ impl TokenKind {
 
     /// Whether an expression can begin with it.
     pub(super) fn begins_expression(self) -> bool {
+        self == TokenKind::Mark(Mark::LeftParen) || self.begins_operand()
+    }
+
+    /// Whether an expression can begin with it, parentheses apart.
+    pub(super) fn begins_operand(self) -> bool {
         self.is_metric_name()
             || matches!(
                 self,
@@ -177,7 +182,7 @@ impl TokenKind {
                     | TokenKind::Duration
                     | TokenKind::String
                     | TokenKind::Operator(BinaryOp::Add | BinaryOp::Sub)
-                    | TokenKind::Mark(Mark::LeftParen | Mark::LeftBrace)
+                    | TokenKind::Mark(Mark::LeftBrace)
             )
     }
 }
