@@ -4,3 +4,4 @@ pub mod eval;
 pub mod functions;
 pub mod limits;
 pub mod parser;
+pub mod value;
