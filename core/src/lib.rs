@@ -12,6 +12,7 @@
 //! This crate knows nothing of PromQL, HTTP or exposition formats.
 
 pub mod append;
+pub mod checkpoint;
 pub mod chunk;
 pub mod chunks;
 pub mod error;

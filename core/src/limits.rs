@@ -2,6 +2,8 @@
 //!
 //! At a bound the sender is told (a refusal by name, or [`crate::error::Error::Overloaded`]); nothing grows past it.
 
+use std::time::Duration;
+
 /// Samples in one open chunk before it is sealed. 120 is what Prometheus takes: half an hour at 15 s.
 pub const CHUNK_SAMPLES_MAX: u16 = 120;
 
@@ -64,3 +66,42 @@ pub const CHUNK_FILES_OPEN_MAX: usize = 64;
 
 const _: () = assert!(CHUNK_FILE_BYTES_MAX < u32::MAX as u64);
 const _: () = assert!(CHUNK_BATCH_BYTES_MAX + CHUNK_BYTES_MAX < CHUNK_FILE_BYTES_MAX as usize);
+
+/// Bytes of one frame of a checkpoint, header included.
+pub const CHECKPOINT_FRAME_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of series that make a frame of a checkpoint full; the last series may exceed it.
+pub const CHECKPOINT_SLICE_BYTES: usize = 256 << 10;
+
+/// Chunks of one series in one entry of a checkpoint; a series with more gets more entries.
+pub const CHECKPOINT_CHUNKS_MAX: usize = 64;
+
+const _: () = assert!(
+    CHECKPOINT_SLICE_BYTES
+        + SERIES_LABELS_BYTES_MAX
+        + CHECKPOINT_CHUNKS_MAX * (CHUNK_SAMPLES_MAX as usize * 19 + 32)
+        < CHECKPOINT_FRAME_BYTES_MAX
+);
+
+/// Bytes of sealed chunks that wait in a shard's memory for the disk; past it appends are refused.
+pub const BACKLOG_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of sealed chunks that are worth a write of their own.
+pub const SPILL_BYTES_MIN: usize = 512 << 10;
+
+/// How long a sealed chunk may wait for others before it is written.
+pub const SPILL_AFTER: Duration = Duration::from_mins(1);
+
+/// How much older than the newest sample of its shard the last sample of a series is when its open chunk is sealed, in ms.
+pub const IDLE_MS: i64 = 60 * 60 * 1000;
+
+/// Series that one tick examines for being idle.
+pub const IDLE_SERIES_PER_TICK: u32 = 16_384;
+
+/// Encoded bytes of one record of samples, past which a batch is split.
+pub const APPEND_RECORD_BYTES: usize = 1 << 20;
+
+/// WAL segments at which a checkpoint is due, unless the last one was larger than half of them.
+pub const CHECKPOINT_SEGMENTS_MIN: u64 = 8;
+
+const _: () = assert!(SPILL_BYTES_MIN < BACKLOG_BYTES_MAX);

@@ -12,7 +12,8 @@
 //!             t0: varint                  minus t0 of the entry before
 //!             t1: varint                  minus t0, then deltas of deltas
 //!             values                      one after the other, see below
-//! METADATA  kind: u8 | family, help, unit: uvarint length and text each
+//! METADATA  entry | entry | ...
+//!   entry     type: u8 | family, help, unit: uvarint length and text each
 //! SEAL      first, end: uvarint | idle before: varint
 //! STATE     entry | entry | ...           some series
 //!   entry     zigzag(series - series before): uvarint
@@ -170,7 +171,7 @@ fn push_value(out: &mut Vec<u8>, xor: u64) {
     out.extend_from_slice(&bytes[..width]);
 }
 
-/// Encodes a metadata payload.
+/// Adds a metric family to a metadata payload.
 pub fn encode_metadata(out: &mut Vec<u8>, family: &str, metadata: &Metadata) {
     out.push(metadata.kind as u8);
     for text in [family, &metadata.help, &metadata.unit] {
@@ -274,11 +275,12 @@ fn decode_append(input: &mut Input<'_>, apply: &mut dyn FnMut(&Record<'_>)) -> O
 }
 
 fn decode_metadata(input: &mut Input<'_>, apply: &mut dyn FnMut(&Record<'_>)) -> Option<()> {
-    let kind = MetricType::from_u8(input.byte()?)?;
-    let family = input.text()?;
-    let metadata =
-        Metadata { kind, help: input.text()?.to_owned(), unit: input.text()?.to_owned() };
-    apply(&Record::Metadata { family, metadata: &metadata });
+    while !input.bytes.is_empty() {
+        let kind = MetricType::from_u8(input.byte()?)?;
+        let family = input.text()?;
+        let (help, unit) = (input.text()?.to_owned(), input.text()?.to_owned());
+        apply(&Record::Metadata { family, metadata: &Metadata { kind, help, unit } });
+    }
     Some(())
 }
 
