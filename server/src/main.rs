@@ -21,3 +21,5 @@ fn main() -> ExitCode {
         _ => ExitCode::FAILURE,
     }
 }
+mod http;
+mod limits;

@@ -1,0 +1,235 @@
+//! What a handler gives back, and how it becomes a response: status, headers, body, compressed if the client takes it.
+
+use std::convert::Infallible;
+use std::io::Write as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
+    RETRY_AFTER, VARY,
+};
+use http::{HeaderMap, Response, StatusCode};
+use hyper::body::{Body, Frame, SizeHint};
+use serde::Serialize;
+use tidemark_core::runtime::yield_if_needed;
+
+use super::life::Busy;
+use crate::limits::{GZIP_BYTES_MIN, GZIP_STEP_BYTES};
+
+/// JSON, as Prometheus labels it.
+pub(crate) const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// An answer whose body is complete.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The status.
+    pub(crate) status: StatusCode,
+    /// Headers beside those that framing needs.
+    pub(crate) headers: HeaderMap,
+    /// The body.
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// A body of a type.
+    pub(crate) fn new(
+        status: StatusCode,
+        content_type: &'static str,
+        body: impl Into<Bytes>,
+    ) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Answer { status, headers, body: body.into() }
+    }
+
+    /// Plain text with status 200.
+    pub(crate) fn text(body: impl Into<Bytes>) -> Self {
+        Answer::new(StatusCode::OK, TEXT, body)
+    }
+
+    /// Plain text that says what went wrong; the line is ended, as Go's `http.Error` does.
+    pub(crate) fn error(status: StatusCode, message: &str) -> Self {
+        Answer::new(status, TEXT, format!("{message}\n"))
+    }
+
+    /// No body.
+    pub(crate) fn empty(status: StatusCode) -> Self {
+        Answer { status, headers: HeaderMap::new(), body: Bytes::new() }
+    }
+
+    /// `{"status":"success","data":...}`.
+    pub(crate) fn data<T: Serialize>(data: &T) -> Self {
+        #[derive(Serialize)]
+        struct Success<'a, T> {
+            status: &'static str,
+            data: &'a T,
+        }
+        match serde_json::to_vec(&Success { status: "success", data }) {
+            Ok(body) => Answer::new(StatusCode::OK, JSON, body),
+            Err(e) => {
+                Answer::api_error(StatusCode::INTERNAL_SERVER_ERROR, "internal", &e.to_string())
+            }
+        }
+    }
+
+    /// `{"status":"error","errorType":...,"error":...}`.
+    pub(crate) fn api_error(status: StatusCode, kind: &str, message: &str) -> Self {
+        let message = serde_json::Value::from(message);
+        let body = format!(r#"{{"status":"error","errorType":"{kind}","error":{message}}}"#);
+        Answer::new(status, JSON, body)
+    }
+
+    /// Says where to go instead.
+    pub(crate) fn redirect(to: &'static str) -> Self {
+        Answer::empty(StatusCode::FOUND).with(LOCATION, HeaderValue::from_static(to))
+    }
+
+    /// Asks the client to come again after so many seconds.
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+        self.with(RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
+    /// Sets a header.
+    pub(crate) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Compresses the body where that helps and the client takes it; other tasks run in between.
+    pub(crate) async fn compressed_for(mut self, request: &HeaderMap) -> Self {
+        if self.body.len() < GZIP_BYTES_MIN || self.headers.contains_key(CONTENT_ENCODING) {
+            return self;
+        }
+        self.headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+        if !takes_gzip(request) {
+            return self;
+        }
+        let mut encoder =
+            GzEncoder::new(Vec::with_capacity(self.body.len() / 4), Compression::fast());
+        for step in self.body.chunks(GZIP_STEP_BYTES) {
+            encoder.write_all(step).expect("writing to memory");
+            yield_if_needed().await;
+        }
+        self.body = encoder.finish().expect("writing to memory").into();
+        self.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        self
+    }
+
+    /// The response; `busy` lives until its last byte is handed over.
+    pub(crate) fn into_response(self, busy: Busy) -> Response<Reply> {
+        let mut response = Response::new(Reply { body: self.body, busy: Some(busy) });
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}
+
+/// Whether `Accept-Encoding` names gzip without refusing it (`q=0`).
+fn takes_gzip(request: &HeaderMap) -> bool {
+    let values = request.get_all(ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok());
+    values.flat_map(|v| v.split(',')).any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let name = parts.next().unwrap_or("");
+        let refused = parts.any(|p| {
+            p.strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()).is_some_and(|q| q <= 0.0)
+        });
+        name.eq_ignore_ascii_case("gzip") && !refused
+    })
+}
+
+/// A response's body: one piece.
+pub(crate) struct Reply {
+    body: Bytes,
+    busy: Option<Busy>,
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let body = std::mem::take(&mut self.body);
+        if body.is_empty() {
+            self.busy = None;
+            return Poll::Ready(None);
+        }
+        Poll::Ready(Some(Ok(Frame::data(body))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.body.len() as u64)
+    }
+}
+
+/// Inflates a gzip body into at most `bytes_max` bytes, other tasks running in between; `Err` says what is wrong.
+pub(crate) async fn gunzip(body: &[u8], bytes_max: usize) -> Result<Bytes, String> {
+    use std::io::Read;
+    let mut decoder = flate2::read::MultiGzDecoder::new(body);
+    let mut out = BytesMut::with_capacity((body.len() * 4).min(bytes_max));
+    let mut step = vec![0; GZIP_STEP_BYTES];
+    loop {
+        let read = decoder.read(&mut step).map_err(|e| format!("bad gzip body: {e}"))?;
+        if read == 0 {
+            return Ok(out.freeze());
+        }
+        if out.len() + read > bytes_max {
+            return Err(format!("body inflates to more than {bytes_max} bytes"));
+        }
+        out.extend_from_slice(&step[..read]);
+        yield_if_needed().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemark_core::runtime::sim;
+
+    use super::*;
+
+    fn accepting(value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn long_answers_are_compressed_for_those_who_ask() {
+        sim::run(1, async {
+            let long = || Answer::text("word ".repeat(100_000));
+            for (accept, gzip) in
+                [("gzip", true), ("br, GZIP;q=0.5", true), ("gzip;q=0", false), ("identity", false)]
+            {
+                let answer = long().compressed_for(&accepting(accept)).await;
+                assert_eq!(answer.headers.contains_key(CONTENT_ENCODING), gzip, "{accept}");
+                assert_eq!(answer.headers[VARY], "Accept-Encoding");
+                if gzip {
+                    assert!(answer.body.len() < 10_000);
+                    assert_eq!(gunzip(&answer.body, 500_000).await.unwrap(), long().body);
+                    assert!(gunzip(&answer.body, 499_999).await.unwrap_err().contains("more than"));
+                    assert!(
+                        gunzip(&answer.body[..50], 500_000).await.unwrap_err().contains("bad gzip")
+                    );
+                }
+            }
+            let short = Answer::text("word").compressed_for(&accepting("gzip")).await;
+            assert_eq!(short.body, "word");
+        });
+    }
+
+    #[test]
+    fn json_shapes() {
+        assert_eq!(Answer::data(&["a"]).body, r#"{"status":"success","data":["a"]}"#);
+        let error = Answer::api_error(StatusCode::BAD_REQUEST, "bad_data", "no \"x\"");
+        assert_eq!(error.body, r#"{"status":"error","errorType":"bad_data","error":"no \"x\""}"#);
+    }
+}

@@ -1,0 +1,367 @@
+//! The client that scrapes: HTTP/1.1 with kept connections, gzip, redirects, one deadline over all of it and a cap on
+//! the body while it is read.
+//!
+//! One client a job a core. A connection is used by one request at a time and goes back when its answer was read whole. A
+//! kept connection that the other end closed meanwhile is noticed by the failing request, which is sent once more on a
+//! new one.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderValue, LOCATION, USER_AGENT,
+};
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use tidemark_core::runtime::clock::Instant;
+use tidemark_core::runtime::net::{TcpStream, resolve};
+use tidemark_core::runtime::{Queue, spawn_into, timeout};
+
+use super::answer::gunzip;
+use super::codec::{Codec, Scratch, scratch};
+use super::identity::Identity;
+use super::tls::{Connector, Stream};
+use crate::limits::{
+    CLIENT_IDLE_CONNECTIONS_MAX, CLIENT_IDLE_MAX, HEAD_BYTES_MAX, HEADERS_MAX, REDIRECTS_MAX,
+};
+
+/// Why there is no answer, in Go's words where they are known to everybody.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// Not a URL that can be asked.
+    #[error("unsupported URL {0}")]
+    Url(String),
+    /// The name has no address.
+    #[error("dial tcp: lookup {host}: {source}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Nobody listens.
+    #[error("dial tcp {address}: connect: {source}")]
+    Connect {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No trust.
+    #[error("tls: {0}")]
+    Tls(String),
+    /// A secret's file cannot be read.
+    #[error("unable to read {0}")]
+    Secret(String),
+    /// The exchange broke.
+    #[error("{0}")]
+    Exchange(String),
+    /// Too long.
+    #[error("context deadline exceeded")]
+    Timeout,
+    /// Too much.
+    #[error("body size limit exceeded")]
+    BodyTooLarge,
+    /// Not what it claims to be.
+    #[error("{0}")]
+    Encoding(String),
+    /// Redirects without end.
+    #[error("stopped after {REDIRECTS_MAX} redirects")]
+    Redirects,
+}
+
+/// How a client behaves.
+pub(crate) struct ClientOptions {
+    /// Who it says it is.
+    pub(crate) identity: Identity,
+    /// Whom it trusts.
+    pub(crate) connector: Connector,
+    /// Whether it goes where a 3xx answer points.
+    pub(crate) follow_redirects: bool,
+    /// Whether it asks for gzip.
+    pub(crate) compression: bool,
+}
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// A connection nobody uses.
+struct Idle {
+    sender: Sender,
+    since: Instant,
+}
+
+/// Where a connection leads: scheme, host and port.
+type Origin = (bool, String, u16);
+
+/// See the module.
+pub(crate) struct Client {
+    options: ClientOptions,
+    idle: RefCell<HashMap<Origin, Vec<Idle>>>,
+    scratch: Scratch,
+}
+
+impl Client {
+    /// A client without connections.
+    pub(crate) fn new(options: ClientOptions) -> Rc<Self> {
+        Rc::new(Client { options, idle: RefCell::default(), scratch: scratch() })
+    }
+
+    /// Sends `request` and reads the answer, of at most `body_bytes_max` bytes inflated, all within `within`.
+    pub(crate) async fn fetch(
+        &self,
+        request: Request<Bytes>,
+        body_bytes_max: usize,
+        within: Duration,
+    ) -> Result<Response<Bytes>, ClientError> {
+        let fetching = self.fetch_following(request, body_bytes_max);
+        timeout(within, fetching).await.unwrap_or(Err(ClientError::Timeout))
+    }
+
+    async fn fetch_following(
+        &self,
+        mut request: Request<Bytes>,
+        body_bytes_max: usize,
+    ) -> Result<Response<Bytes>, ClientError> {
+        self.complete(&mut request).await?;
+        for _ in 0..=REDIRECTS_MAX {
+            let response = self.exchange(&request, body_bytes_max).await?;
+            let Some(next) = self.redirect(request.uri(), &response)? else { return Ok(response) };
+            if origin(&next)? != origin(request.uri())? {
+                request.headers_mut().remove(AUTHORIZATION);
+            }
+            *request.uri_mut() = next;
+        }
+        Err(ClientError::Redirects)
+    }
+
+    /// Adds the headers that are the client's to say.
+    async fn complete(&self, request: &mut Request<Bytes>) -> Result<(), ClientError> {
+        let headers = request.headers_mut();
+        if self.options.compression && !headers.contains_key(ACCEPT_ENCODING) {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        if !headers.contains_key(USER_AGENT) {
+            let agent = concat!("Tidemark/", env!("CARGO_PKG_VERSION"));
+            headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+        }
+        self.options.identity.apply(headers).await.map_err(ClientError::Secret)
+    }
+
+    fn redirect(&self, from: &Uri, response: &Response<Bytes>) -> Result<Option<Uri>, ClientError> {
+        let moved = matches!(
+            response.status(),
+            StatusCode::MOVED_PERMANENTLY
+                | StatusCode::FOUND
+                | StatusCode::SEE_OTHER
+                | StatusCode::TEMPORARY_REDIRECT
+                | StatusCode::PERMANENT_REDIRECT
+        );
+        let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
+        let (true, true, Some(location)) = (self.options.follow_redirects, moved, location) else {
+            return Ok(None);
+        };
+        let target = url::Url::parse(&from.to_string()).and_then(|base| base.join(location));
+        let bad = || ClientError::Url(location.to_owned());
+        target.map_err(|_| bad())?.as_str().parse().map(Some).map_err(|_| bad())
+    }
+
+    /// One request, one answer.
+    async fn exchange(
+        &self,
+        request: &Request<Bytes>,
+        body_bytes_max: usize,
+    ) -> Result<Response<Bytes>, ClientError> {
+        let origin = origin(request.uri())?;
+        if let Some(kept) = self.take(&origin)
+            && let Ok(response) = self.exchange_on(kept, &origin, request, body_bytes_max).await?
+        {
+            return Ok(response);
+        }
+        let fresh = self.connect(&origin).await?;
+        let sent = self.exchange_on(fresh, &origin, request, body_bytes_max).await?;
+        sent.map_err(|e| ClientError::Exchange(words(&e)))
+    }
+
+    /// The inner error means that no answer had begun, so that another connection may be tried.
+    async fn exchange_on(
+        &self,
+        mut sender: Sender,
+        origin: &Origin,
+        request: &Request<Bytes>,
+        body_bytes_max: usize,
+    ) -> Result<Result<Response<Bytes>, hyper::Error>, ClientError> {
+        let response = match sender.send_request(on_the_wire(request)).await {
+            Ok(response) => response,
+            Err(error) => return Ok(Err(error)),
+        };
+        let (mut parts, body) = response.into_parts();
+        let bytes = read(body, body_bytes_max).await?;
+        self.put(origin, sender);
+        let gzip = parts
+            .headers
+            .get(CONTENT_ENCODING)
+            .is_some_and(|c| c.as_bytes().eq_ignore_ascii_case(b"gzip"));
+        let bytes = if gzip {
+            parts.headers.remove(CONTENT_ENCODING);
+            gunzip(&bytes, body_bytes_max).await.map_err(|message| {
+                if message.contains("inflates") {
+                    ClientError::BodyTooLarge
+                } else {
+                    ClientError::Encoding(message)
+                }
+            })?
+        } else {
+            bytes
+        };
+        Ok(Ok(Response::from_parts(parts, bytes)))
+    }
+
+    async fn connect(&self, origin: &Origin) -> Result<Sender, ClientError> {
+        let (secure, host, port) = origin;
+        let addresses = match host.trim_matches(['[', ']']).parse() {
+            Ok(ip) => vec![SocketAddr::new(ip, *port)],
+            Err(_) => resolve(host, *port)
+                .await
+                .map_err(|source| ClientError::Resolve { host: host.clone(), source })?,
+        };
+        let mut failure = ClientError::Resolve {
+            host: host.clone(),
+            source: std::io::Error::new(std::io::ErrorKind::NotFound, "no such host"),
+        };
+        for address in addresses {
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    // Without it an answer that comes in two packets may wait for an acknowledgement.
+                    drop(stream.set_nodelay(true));
+                    let stream = if *secure {
+                        self.options
+                            .connector
+                            .secure(stream, host)
+                            .await
+                            .map_err(ClientError::Tls)?
+                    } else {
+                        Stream::Plain(stream)
+                    };
+                    return self.handshake(stream).await;
+                }
+                Err(source) => failure = ClientError::Connect { address, source },
+            }
+        }
+        Err(failure)
+    }
+
+    async fn handshake(&self, stream: Stream) -> Result<Sender, ClientError> {
+        let codec = Codec::new(stream, Rc::clone(&self.scratch));
+        let (sender, connection) = http1::Builder::new()
+            .max_headers(HEADERS_MAX)
+            .max_header_size(HEAD_BYTES_MAX)
+            .handshake(codec)
+            .await
+            .map_err(|e| ClientError::Exchange(words(&e)))?;
+        spawn_into(Queue::Ingest, async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection to a target broke");
+            }
+        })
+        .detach();
+        Ok(sender)
+    }
+
+    fn take(&self, origin: &Origin) -> Option<Sender> {
+        let mut idle = self.idle.borrow_mut();
+        let kept = idle.get_mut(origin)?;
+        while let Some(Idle { sender, since }) = kept.pop() {
+            if sender.is_ready() && since.elapsed() < CLIENT_IDLE_MAX {
+                return Some(sender);
+            }
+        }
+        None
+    }
+
+    fn put(&self, origin: &Origin, sender: Sender) {
+        if sender.is_closed() {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        if !idle.contains_key(origin) && idle.len() >= CLIENT_IDLE_CONNECTIONS_MAX {
+            idle.retain(|_, kept| {
+                kept.retain(|i| !i.sender.is_closed() && i.since.elapsed() < CLIENT_IDLE_MAX);
+                !kept.is_empty()
+            });
+        }
+        if idle.len() < CLIENT_IDLE_CONNECTIONS_MAX {
+            // One a target: a target is scraped by one loop.
+            idle.insert(origin.clone(), vec![Idle { sender, since: Instant::now() }]);
+        }
+    }
+}
+
+/// The innermost cause, which is the one that says something.
+fn words(error: &hyper::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    match cause.to_string() {
+        _ if error.is_incomplete_message() => "EOF".to_owned(),
+        text if text.contains("end of file") => "unexpected EOF".to_owned(),
+        text => text,
+    }
+}
+
+fn origin(uri: &Uri) -> Result<Origin, ClientError> {
+    let bad = || ClientError::Url(uri.to_string());
+    let secure = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err(bad()),
+    };
+    let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(bad)?;
+    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    Ok((secure, host.to_ascii_lowercase(), port))
+}
+
+/// The request with its target in origin form and a `Host`.
+fn on_the_wire(request: &Request<Bytes>) -> Request<Full<Bytes>> {
+    let mut wire = Request::new(Full::new(request.body().clone()));
+    *wire.method_mut() = request.method().clone();
+    *wire.headers_mut() = request.headers().clone();
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    *wire.uri_mut() = target.parse().unwrap_or_default();
+    if !wire.headers().contains_key(HOST)
+        && let Some(authority) = request.uri().authority()
+    {
+        let host = authority.as_str().rsplit('@').next().unwrap_or("");
+        if let Ok(host) = HeaderValue::from_str(host) {
+            wire.headers_mut().insert(HOST, host);
+        }
+    }
+    wire
+}
+
+/// Reads the body as it is on the wire, up to a cap.
+async fn read(mut body: Incoming, bytes_max: usize) -> Result<Bytes, ClientError> {
+    let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| ClientError::Exchange(words(&e)))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + rest.len() + data.len() > bytes_max {
+            return Err(ClientError::BodyTooLarge);
+        }
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+            continue;
+        }
+        if rest.is_empty() {
+            rest.extend_from_slice(&std::mem::take(&mut first));
+        }
+        rest.extend_from_slice(&data);
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
+}

@@ -1,0 +1,58 @@
+//! A request as handlers see it: what was captured of the path, and the parameters of query string and form together.
+
+use std::time::Duration;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method};
+use hyper::body::Incoming;
+
+use super::body::{BodyBudget, BodyError, Held};
+use crate::limits::FORM_BYTES_MAX;
+
+/// A request.
+pub(crate) struct Request {
+    /// The method.
+    pub(crate) method: Method,
+    /// What stood in the place of the route's `:name`, decoded.
+    pub(crate) captured: Option<String>,
+    /// The query string, encoded.
+    pub(crate) query: String,
+    /// The headers.
+    pub(crate) headers: HeaderMap,
+    /// The body, not read yet.
+    pub(crate) body: Incoming,
+    /// What bodies may hold.
+    pub(crate) budget: BodyBudget,
+    /// How long the body may take.
+    pub(crate) read_timeout: Duration,
+}
+
+/// Parameters in the order in which they came: those of the form, then those of the query string, as Go has them.
+pub(crate) type Params = Vec<(String, String)>;
+
+impl Request {
+    /// Reads the body.
+    pub(crate) async fn read(self, bytes_max: usize) -> Result<Held, BodyError> {
+        self.budget.read(self.body, bytes_max, self.read_timeout).await
+    }
+
+    /// Reads the form, if there is one, and joins the query string.
+    pub(crate) async fn params(self) -> Result<Params, BodyError> {
+        let query = self.query.clone();
+        let mut params = Params::new();
+        if self.method == Method::POST && is_form(&self.headers) {
+            let held = self.read(FORM_BYTES_MAX).await?;
+            params.extend(url::form_urlencoded::parse(&held.bytes).into_owned());
+        }
+        params.extend(url::form_urlencoded::parse(query.as_bytes()).into_owned());
+        Ok(params)
+    }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.split(';').next())
+        .is_some_and(|v| v.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+}

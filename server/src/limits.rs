@@ -1,0 +1,60 @@
+//! Every bound of this crate, and how they hang together.
+
+use std::time::Duration;
+
+/// Connections that wait in the kernel until a core accepts them.
+pub(crate) const BACKLOG: u32 = 1024;
+
+/// Largest head of a request (line and headers), in bytes; past it the answer is 431.
+pub(crate) const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Most headers of a request or an answer.
+pub(crate) const HEADERS_MAX: usize = 128;
+
+/// From the first byte of a request to the end of its head.
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest pause inside a request's body.
+pub(crate) const BODY_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// Longest time that a client may take no byte of an answer.
+pub(crate) const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+
+/// How often deadlines of connections are looked at.
+pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Largest body of a form, in bytes; expressions are long, but not that long.
+pub(crate) const FORM_BYTES_MAX: usize = 10 << 20;
+
+/// Largest body of a remote write request as it is sent, in bytes.
+pub(crate) const WRITE_BYTES_MAX: usize = 32 << 20;
+
+/// Bodies in memory at the same time, in bytes a core; past it the sender is told to come again.
+pub(crate) const BODIES_BYTES_MAX: usize = 256 << 20;
+
+/// Answers at least so long are compressed for those who ask.
+pub(crate) const GZIP_BYTES_MIN: usize = 1 << 10;
+
+/// Compressed at a stretch before other tasks get their turn, in bytes.
+pub(crate) const GZIP_STEP_BYTES: usize = 32 << 10;
+
+/// What a stopping server waits for requests under way.
+pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Read from or written to a socket at a time, in bytes.
+pub(crate) const SOCKET_BYTES: usize = 64 << 10;
+
+/// Redirects that a fetch follows.
+pub(crate) const REDIRECTS_MAX: usize = 10;
+
+/// A connection to a target that was idle for longer is not used again.
+pub(crate) const CLIENT_IDLE_MAX: Duration = Duration::from_mins(5);
+
+/// Idle connections that one job keeps on one core.
+pub(crate) const CLIENT_IDLE_CONNECTIONS_MAX: usize = 4096;
+
+const _: () = assert!(HEAD_BYTES_MAX < FORM_BYTES_MAX);
+const _: () = assert!(WRITE_BYTES_MAX <= BODIES_BYTES_MAX);
+const _: () = assert!(FORM_BYTES_MAX <= BODIES_BYTES_MAX);
+const _: () = assert!(GZIP_BYTES_MIN < GZIP_STEP_BYTES);
+const _: () = assert!(SWEEP_EVERY.as_millis() < HEAD_TIMEOUT.as_millis());
