@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+mod ask;
 mod check;
 mod cli;
 mod config;
@@ -18,8 +19,12 @@ fn main() -> ExitCode {
             println!("tidemark {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
+        Some(cli::Command::Query(query)) => ask::run(&query),
         _ => ExitCode::FAILURE,
     }
 }
 mod http;
+mod jobs;
 mod limits;
+mod logs;
+mod time;

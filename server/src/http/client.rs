@@ -1,5 +1,5 @@
-//! The client that scrapes: HTTP/1.1 with kept connections, gzip, redirects, one deadline over all of it and a cap on
-//! the body while it is read.
+//! The client that scrapes: HTTP/1.1 with kept connections, redirects, one deadline over all of it and a cap on the body
+//! while it is read. Content codings are left as they are.
 //!
 //! One client a job a core. A connection is used by one request at a time and goes back when its answer was read whole. A
 //! kept connection that the other end closed meanwhile is noticed by the failing request, which is sent once more on a
@@ -12,9 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderValue, LOCATION, USER_AGENT,
-};
+use http::header::{AUTHORIZATION, HOST, HeaderValue, LOCATION, USER_AGENT};
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -23,7 +21,6 @@ use tidemark_core::runtime::clock::Instant;
 use tidemark_core::runtime::net::{TcpStream, resolve};
 use tidemark_core::runtime::{Queue, spawn_into, timeout};
 
-use super::answer::gunzip;
 use super::codec::{Codec, Scratch, scratch};
 use super::identity::Identity;
 use super::tls::{Connector, Stream};
@@ -68,9 +65,6 @@ pub(crate) enum ClientError {
     /// Too much.
     #[error("body size limit exceeded")]
     BodyTooLarge,
-    /// Not what it claims to be.
-    #[error("{0}")]
-    Encoding(String),
     /// Redirects without end.
     #[error("stopped after {REDIRECTS_MAX} redirects")]
     Redirects,
@@ -84,8 +78,6 @@ pub(crate) struct ClientOptions {
     pub(crate) connector: Connector,
     /// Whether it goes where a 3xx answer points.
     pub(crate) follow_redirects: bool,
-    /// Whether it asks for gzip.
-    pub(crate) compression: bool,
 }
 
 type Sender = SendRequest<Full<Bytes>>;
@@ -112,7 +104,7 @@ impl Client {
         Rc::new(Client { options, idle: RefCell::default(), scratch: scratch() })
     }
 
-    /// Sends `request` and reads the answer, of at most `body_bytes_max` bytes inflated, all within `within`.
+    /// Sends `request` and reads the answer, of at most `body_bytes_max` bytes, all within `within`.
     pub(crate) async fn fetch(
         &self,
         request: Request<Bytes>,
@@ -143,9 +135,6 @@ impl Client {
     /// Adds the headers that are the client's to say.
     async fn complete(&self, request: &mut Request<Bytes>) -> Result<(), ClientError> {
         let headers = request.headers_mut();
-        if self.options.compression && !headers.contains_key(ACCEPT_ENCODING) {
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        }
         if !headers.contains_key(USER_AGENT) {
             let agent = concat!("Tidemark/", env!("CARGO_PKG_VERSION"));
             headers.insert(USER_AGENT, HeaderValue::from_static(agent));
@@ -200,25 +189,9 @@ impl Client {
             Ok(response) => response,
             Err(error) => return Ok(Err(error)),
         };
-        let (mut parts, body) = response.into_parts();
+        let (parts, body) = response.into_parts();
         let bytes = read(body, body_bytes_max).await?;
         self.put(origin, sender);
-        let gzip = parts
-            .headers
-            .get(CONTENT_ENCODING)
-            .is_some_and(|c| c.as_bytes().eq_ignore_ascii_case(b"gzip"));
-        let bytes = if gzip {
-            parts.headers.remove(CONTENT_ENCODING);
-            gunzip(&bytes, body_bytes_max).await.map_err(|message| {
-                if message.contains("inflates") {
-                    ClientError::BodyTooLarge
-                } else {
-                    ClientError::Encoding(message)
-                }
-            })?
-        } else {
-            bytes
-        };
         Ok(Ok(Response::from_parts(parts, bytes)))
     }
 

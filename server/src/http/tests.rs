@@ -79,7 +79,6 @@ fn client(follow_redirects: bool) -> Rc<Client> {
         identity: Identity::none(),
         connector: Connector::of(&TlsConfig::default()),
         follow_redirects,
-        compression: true,
     })
 }
 
@@ -97,7 +96,6 @@ fn fetches_with_kept_connections_gzip_and_redirects() {
                 client.fetch(get(&format!("{}/moved", server.url)), 1 << 20, SOON).await.unwrap();
             assert_eq!(answer.status(), StatusCode::OK);
             assert_eq!(answer.body().len(), 250_000);
-            assert!(!answer.headers().contains_key("content-encoding"));
         }
         assert_eq!(server.counters.accepted.get(), 1, "one connection for all");
         let fetch = async |path: &str, max: usize| {
@@ -152,10 +150,6 @@ fn answers_that_are_none_are_errors() {
             ("", "EOF"),
             ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok", "EOF"),
             ("SSH-2.0-OpenSSH\r\n", "invalid"),
-            (
-                "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\nok",
-                "bad gzip",
-            ),
         ] {
             let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap(), 16).unwrap();
             let url = format!("http://{}/", listener.local_addr());
@@ -198,7 +192,7 @@ fn hostile_requests_get_a_status_and_no_more() {
             ("POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n".to_owned(), "400"),
         ] {
             let answer = raw(&server.url, bytes.as_bytes()).await;
-            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{:.60}: {answer:.80}", bytes);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{bytes:.60}: {answer:.80}");
         }
         let fine =
             raw(&server.url, b"GET /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;

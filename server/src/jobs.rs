@@ -1,0 +1,164 @@
+//! From the configuration to what ingest and the client need: jobs to scrape, and a client for each.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use tidemark_ingest::relabel::{Action, Rule, RuleOptions};
+use tidemark_ingest::scrape::negotiate::Protocol;
+use tidemark_ingest::scrape::{
+    Fetch, FetchError, FetchLimits, Job, JobLimits, JobName, TargetGroup,
+};
+
+use crate::config::Config;
+use crate::config::relabel::RelabelConfig;
+use crate::config::scrape::ScrapeConfig;
+use crate::http::client::{Client, ClientError, ClientOptions};
+use crate::http::identity::Identity;
+use crate::http::tls::Connector;
+
+/// The jobs of a configuration; `Err` names the job and what cannot be.
+pub(crate) fn jobs(config: &Config) -> Result<Vec<Job>, String> {
+    let named = |config: &ScrapeConfig| {
+        job(config).map_err(|e| format!("scrape config {:?}: {e}", config.job_name))
+    };
+    config.scrape_configs.iter().map(|config| named(config)).collect()
+}
+
+fn job(config: &ScrapeConfig) -> Result<Job, String> {
+    let legacy_names = config.metric_name_validation_scheme == "legacy";
+    let rules = |rules: &[RelabelConfig]| -> Result<Vec<Rule>, String> {
+        rules.iter().map(|r| rule(r, legacy_names)).collect()
+    };
+    let asked = config.scrape_protocols.iter().filter_map(|name| Protocol::from_name(name));
+    let protocols: Vec<Protocol> = asked.collect();
+    Ok(Job {
+        name: config.job_name.clone(),
+        interval: config.scrape_interval.as_std(),
+        timeout: config.scrape_timeout.as_std(),
+        scheme: config.scheme.clone(),
+        metrics_path: config.metrics_path.clone(),
+        params: config.params.clone(),
+        honor_labels: config.honor_labels,
+        honor_timestamps: config.honor_timestamps,
+        track_timestamps_staleness: config.track_timestamps_staleness,
+        enable_compression: config.enable_compression,
+        protocols: if protocols.is_empty() { Protocol::SUPPORTED.to_vec() } else { protocols },
+        fallback_protocol: Protocol::from_name(&config.fallback_scrape_protocol),
+        limits: JobLimits {
+            body_bytes: config.body_size_limit.0,
+            samples: config.sample_limit,
+            targets: config.target_limit,
+            labels: config.label_limit,
+            label_name_bytes: config.label_name_length_limit,
+            label_value_bytes: config.label_value_length_limit,
+            kept_dropped_targets: config.keep_dropped_targets,
+        },
+        relabel_rules: rules(&config.relabel_configs)?,
+        metric_relabel_rules: rules(&config.metric_relabel_configs)?,
+        legacy_names,
+        extra_metrics: config.extra_scrape_metrics == Some(true),
+        groups: groups(config),
+    })
+}
+
+fn groups(config: &ScrapeConfig) -> Vec<TargetGroup> {
+    let of = |(i, group): (usize, &crate::config::discovery::StaticConfig)| {
+        let targets = group.targets.iter().map(String::as_str);
+        TargetGroup::of_addresses(&i.to_string(), targets, group.labels.clone())
+    };
+    config.discovery.static_configs.iter().enumerate().map(of).collect()
+}
+
+fn rule(config: &RelabelConfig, legacy_names: bool) -> Result<Rule, String> {
+    let action = Action::from_name(&config.action)
+        .ok_or_else(|| format!("unknown relabel action {:?}", config.action))?;
+    let options = RuleOptions {
+        source_labels: config.source_labels.clone(),
+        separator: config.separator.clone(),
+        regex: config.regex.source().to_owned(),
+        modulus: config.modulus,
+        target_label: config.target_label.clone(),
+        replacement: config.replacement.clone(),
+        action,
+        legacy_names,
+    };
+    Rule::new(options).map_err(|e| e.to_string())
+}
+
+/// One client a job, found by the name that ingest puts on each request.
+pub(crate) struct Clients(BTreeMap<Arc<str>, Rc<Client>>);
+
+impl Clients {
+    /// The clients of a configuration; `Err` names the job whose headers cannot be.
+    pub(crate) fn of(config: &Config) -> Result<Self, String> {
+        let client = |job: &ScrapeConfig| {
+            let identity = Identity::of(&job.http)
+                .map_err(|e| format!("scrape config {:?}: {e}", job.job_name))?;
+            let options = ClientOptions {
+                identity,
+                connector: Connector::of(&job.http.tls_config),
+                follow_redirects: job.http.follow_redirects,
+            };
+            Ok((Arc::from(job.job_name.as_str()), Client::new(options)))
+        };
+        config.scrape_configs.iter().map(|job| client(job)).collect::<Result<_, _>>().map(Clients)
+    }
+}
+
+impl Fetch for Clients {
+    fn fetch(
+        &self,
+        request: http::Request<Bytes>,
+        limits: FetchLimits,
+    ) -> LocalBoxFuture<'_, Result<http::Response<Bytes>, FetchError>> {
+        async move {
+            let client = request.extensions().get::<JobName>().and_then(|name| self.0.get(&name.0));
+            let client = client.ok_or_else(|| FetchError::Broken("its job is gone".to_owned()))?;
+            let place = request.uri().to_string();
+            let fetched = client.fetch(request, limits.body_bytes_max, limits.timeout).await;
+            fetched.map_err(|error| match error {
+                ClientError::Timeout => FetchError::Timeout(limits.timeout),
+                ClientError::BodyTooLarge => FetchError::BodyTooLarge,
+                ClientError::Exchange(_) | ClientError::Redirects => {
+                    FetchError::Broken(format!("Get {place:?}: {error}"))
+                }
+                _ => FetchError::Connect(format!("Get {place:?}: {error}")),
+            })
+        }
+        .boxed_local()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::load::load_text;
+
+    #[test]
+    fn a_job_is_what_its_configuration_says() {
+        let config = load_text(
+            "x",
+            "scrape_configs:\n- job_name: a\n  scrape_interval: 7s\n  honor_labels: true\n  sample_limit: 3\n  \
+             scrape_protocols: [OpenMetricsText1.0.0, PrometheusText0.0.4]\n  params: {m: [x]}\n  \
+             static_configs: [{targets: [h:1, h:2], labels: {l: v}}]\n  \
+             relabel_configs: [{action: drop, source_labels: [l], regex: z}]\n",
+            Path::new(""),
+        )
+        .unwrap();
+        let [job] = &jobs(&config).unwrap()[..] else { panic!() };
+        assert_eq!((job.interval, job.timeout), (Duration::from_secs(7), Duration::from_secs(7)));
+        assert_eq!(job.protocols, [Protocol::PrometheusText0_0_4]);
+        assert_eq!(job.groups[0].targets.len(), 2);
+        assert_eq!(job.limits.samples, 3);
+        assert_eq!(job.relabel_rules.len(), 1);
+        assert!(job.honor_labels && job.honor_timestamps);
+        assert!(Clients::of(&config).unwrap().0.contains_key("a"));
+    }
+}
