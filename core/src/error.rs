@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::runtime::disk::DiskError;
+use crate::wal::WalError;
 
 /// An error of the storage engine.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,9 @@ pub enum Error {
     /// The operating system refuses an operation on a file.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// The write-ahead log takes no record, or cannot make one durable.
+    #[error(transparent)]
+    Wal(#[from] WalError),
     /// Another core could not open its shards.
     #[error("another core failed: {reason}")]
     Peer {
@@ -58,6 +62,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Whether the same request may succeed later without anyone's doing, so that senders should retry (503).
     pub fn is_transient(&self) -> bool {
-        matches!(self, Error::Overloaded { .. } | Error::Closing)
+        match self {
+            Error::Overloaded { .. } | Error::Closing => true,
+            Error::Wal(error) => error.is_transient(),
+            _ => false,
+        }
     }
 }

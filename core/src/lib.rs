@@ -21,3 +21,4 @@ pub mod index;
 pub mod limits;
 pub mod model;
 pub mod runtime;
+pub mod wal;

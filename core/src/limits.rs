@@ -43,6 +43,31 @@ pub const REGEX_LITERALS_MAX: usize = 250;
 /// Shards of one data directory.
 pub const SHARDS_MAX: u32 = 1024;
 
+/// Length of one segment of the write-ahead log, in bytes.
+pub const WAL_SEGMENT_BYTES: u64 = 32 << 20;
+
+/// Largest record of the write-ahead log, in bytes; what is larger is split by who writes it.
+pub const WAL_RECORD_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of records that one shard's log holds in memory before it refuses more.
+pub const WAL_BUFFERED_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes that the log collects for one write, unless a single record is larger.
+pub const WAL_RUN_BYTES: usize = 256 << 10;
+
+/// Retired segments that one log keeps to use again.
+pub const WAL_SPARES_MAX: usize = 2;
+
+/// Segments in a row that may fail to become durable before the log gives up.
+pub const WAL_FAILURES_MAX: u32 = 4;
+
+/// Damaged places that one replay describes; the others are counted.
+pub const WAL_DAMAGE_REPORTS_MAX: usize = 100;
+
+const _: () = assert!(WAL_RECORD_BYTES_MAX as u64 * 4 <= WAL_SEGMENT_BYTES);
+const _: () = assert!(WAL_RECORD_BYTES_MAX <= WAL_BUFFERED_BYTES_MAX);
+const _: () = assert!(WAL_RUN_BYTES <= WAL_RECORD_BYTES_MAX);
+
 const _: () = assert!(CHUNK_SAMPLES_MAX as usize * 19 + 32 <= CHUNK_BYTES_MAX);
 const _: () = assert!(CHUNK_RANGE_MS_MAX <= u32::MAX as i64);
 const _: () = assert!(SHARD_SERIES_MAX < SERIES_NUMBER_END);
@@ -105,3 +130,4 @@ pub const APPEND_RECORD_BYTES: usize = 1 << 20;
 pub const CHECKPOINT_SEGMENTS_MIN: u64 = 8;
 
 const _: () = assert!(SPILL_BYTES_MIN < BACKLOG_BYTES_MAX);
+const _: () = assert!(APPEND_RECORD_BYTES + SERIES_LABELS_BYTES_MAX < WAL_RECORD_BYTES_MAX);

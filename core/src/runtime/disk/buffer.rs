@@ -2,12 +2,14 @@
 //!
 //! A [`Buffer`] is filled like a `Vec<u8>` of fixed capacity. When it is written it is padded with zeros to a whole
 //! number of blocks and can grow no more. The kernel shares its memory while a write is under way, so a write whose
-//! future is dropped half-way stays sound; whoever tries to change such a buffer panics.
+//! future is dropped half-way stays sound; who changes such a buffer changes a copy.
 
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
 use glommio::io::{DmaBuffer, ReadResult};
+
+use super::real;
 
 /// Position and length of every write are multiples of this many bytes.
 ///
@@ -86,7 +88,7 @@ impl Buffer {
         if self.len < self.capacity()
             && let Memory::Direct(memory) = &mut self.memory
         {
-            Rc::get_mut(memory).expect(IN_FLIGHT).trim_to_size(self.len);
+            own(memory).trim_to_size(self.len);
         }
     }
 
@@ -101,13 +103,22 @@ impl Buffer {
     #[inline]
     fn whole_mut(&mut self) -> &mut [u8] {
         match &mut self.memory {
-            Memory::Direct(memory) => Rc::get_mut(memory).expect(IN_FLIGHT).as_bytes_mut(),
+            Memory::Direct(memory) => own(memory).as_bytes_mut(),
             Memory::Heap(memory) => memory,
         }
     }
 }
 
-const IN_FLIGHT: &str = "no write of this buffer is under way";
+/// The memory to change: a copy of it if the kernel still holds it.
+#[inline]
+fn own(memory: &mut Rc<DmaBuffer>) -> &mut DmaBuffer {
+    if Rc::get_mut(memory).is_none() {
+        let mut copy = real::allocate(memory.len());
+        copy.as_bytes_mut().copy_from_slice(memory.as_bytes());
+        *memory = Rc::new(copy);
+    }
+    Rc::get_mut(memory).expect("it is the only reference")
+}
 
 impl Deref for Buffer {
     type Target = [u8];

@@ -43,6 +43,7 @@ struct Faults {
     crash: Option<u64>,
     no_space: Option<u64>,
     sync: Option<u64>,
+    every_sync: bool,
 }
 
 /// What an operation asks of the disk.
@@ -102,6 +103,27 @@ impl SimDisk {
     pub fn fail_sync_after(&self, operations: u64) {
         let mut state = self.0.borrow_mut();
         state.faults.sync = Some(state.operations + operations);
+    }
+
+    /// Lets every sync of a file fail from now on.
+    pub fn fail_every_sync(&self) {
+        self.0.borrow_mut().faults.every_sync = true;
+    }
+
+    /// Puts a file on the disk, durably, with its directories.
+    ///
+    /// # Panics
+    /// When its path is relative or leads through a file.
+    pub fn put_file(&self, path: &Path, content: &[u8]) {
+        let mut guard = self.0.borrow_mut();
+        let State { image, random, .. } = &mut *guard;
+        let directory = path.parent().expect("the path of a file has a directory");
+        image.create_dir_all(directory).expect("its directories are directories");
+        let inode = image.open(path, true).expect("it is not a directory");
+        image.set_len(inode, 0);
+        image.write(inode, 0, content);
+        image.sync(inode, random);
+        image.sync_dir(directory).expect("it was made above");
     }
 
     /// Flips a bit of a file.
@@ -332,7 +354,8 @@ impl SimFile {
         let fails = {
             let mut state = self.disk.0.borrow_mut();
             let operations = state.operations;
-            state.faults.sync.take_if(|at| operations >= *at).is_some()
+            let due = state.faults.sync.take_if(|at| operations >= *at).is_some();
+            due || state.faults.every_sync
         };
         let effect = |image: &mut Image, random: &mut Random| {
             if fails {
