@@ -92,6 +92,21 @@ impl LabelSet {
         self.pairs.retain(|p| keep(slice(text, &p.name)));
     }
 
+    /// Removes the labels without a value.
+    pub fn remove_empty(&mut self) {
+        self.pairs.retain(|p| !p.value.is_empty());
+    }
+
+    /// Refuses a name that occurs twice, be one of its values empty.
+    pub fn refuse_duplicates(&mut self) -> Result<(), LabelError> {
+        self.rebase();
+        let names = || self.iter().map(|(name, _)| name);
+        match names().zip(names().skip(1)).find(|(a, b)| a == b) {
+            Some((twice, _)) => Err(LabelError::Duplicate(excerpt(twice))),
+            None => Ok(()),
+        }
+    }
+
     /// The value of `name`; empty if there is none.
     pub fn get(&self, name: &str) -> &str {
         self.position(name).map_or("", |i| slice(&self.text, &self.pairs[i].value))
@@ -119,14 +134,9 @@ impl LabelSet {
 
     /// Appends the canonical encoding to `out`. Refuses what no series may have; then `out` is as it was.
     pub fn encode(&mut self, out: &mut Vec<u8>) -> Result<(), LabelError> {
-        self.rebase();
-        let mut previous = None;
+        self.refuse_duplicates()?;
         for (name, value) in self.iter() {
             check_label(name, value)?;
-            if previous == Some(name) {
-                return Err(LabelError::Duplicate(excerpt(name)));
-            }
-            previous = Some(name);
         }
         if self.pairs.len() > LABELS_PER_SERIES_MAX {
             return Err(LabelError::TooMany);

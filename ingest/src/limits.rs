@@ -28,6 +28,15 @@ pub const SAMPLES_PER_BODY_MAX: usize = 4 << 20;
 /// Largest pushed body after decompression, in bytes.
 pub const PUSH_BODY_BYTES_MAX: usize = 64 << 20;
 
+/// Largest body of a scrape after decompression, in bytes, if the job sets no `body_size_limit`.
+pub const SCRAPE_BODY_BYTES_MAX: usize = 256 << 20;
+
+/// Sets of working memory for scrapes that a core keeps for the next ones.
+pub const SCRATCHES_KEPT_MAX: usize = 4;
+
+/// Working memory that is given back instead of kept when it has grown past this, in bytes.
+pub const SCRATCH_BYTES_KEPT_MAX: usize = 64 << 20;
+
 /// Longest line of a text format, in bytes.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 
@@ -44,6 +53,8 @@ const _: () = assert!(LABEL_NAME_BYTES_MAX <= LABEL_VALUE_BYTES_MAX);
 const _: () = assert!(LABEL_VALUE_BYTES_MAX < LABELS_BYTES_MAX);
 const _: () = assert!(LABELS_BYTES_MAX < LINE_BYTES_MAX, "a line holds the largest label set");
 const _: () = assert!(LINE_BYTES_MAX < PUSH_BODY_BYTES_MAX);
+const _: () = assert!(PUSH_BODY_BYTES_MAX <= SCRAPE_BODY_BYTES_MAX);
+const _: () = assert!(SCRAPE_BODY_BYTES_MAX <= u32::MAX as usize);
 const _: () =
     assert!(PUSH_BODY_BYTES_MAX <= (u32::MAX / 4) as usize, "offsets into arenas are u32");
 

@@ -1,0 +1,306 @@
+//! From the body of a scrape to rows, through the target's cache.
+//!
+//! A line that came before is looked up by its bytes and its labels are at hand. A new one is parsed, gets the labels of
+//! its target, is relabelled and checked against the limits of the job. One line that is wrong fails the scrape whole.
+
+use tidemark_core::model::labels::{
+    Fingerprint, Labels, is_legacy_label_name, is_legacy_metric_name,
+};
+use tidemark_core::model::sample::{STALE_NAN, Sample};
+use tidemark_core::model::time::TimestampMs;
+use tidemark_core::runtime;
+
+use super::cache::{Cache, Found, LineHash, Series};
+use super::error::ScrapeError;
+use super::families::Families;
+use super::job::{Job, JobLimits};
+use crate::label_set::LabelSet;
+use crate::limits::{SAMPLES_PER_BODY_MAX, excerpt};
+use crate::protocols::text::{Entry, Parser, SampleLine};
+use crate::relabel;
+use crate::rows::Rows;
+
+/// Entries between two offers to yield: well below 200 us of work even if none was seen before.
+const ENTRIES_PER_SLICE: usize = 64;
+
+/// Prefix of a scraped label that the target has as well.
+const EXPORTED_PREFIX: &str = "exported_";
+
+/// What a scrape brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Samples in the body.
+    pub(super) scraped: u64,
+    /// Those that relabelling left.
+    pub(super) relabelled: u64,
+    /// Series that the cache did not know.
+    pub(super) series_added: u64,
+    /// Samples of a series that had one already, without a timestamp of their own; left out.
+    pub(super) duplicates: u64,
+}
+
+/// Memory that one scrape after the other uses.
+#[derive(Default)]
+pub(super) struct Scratch {
+    pub(super) rows: Rows,
+    pub(super) body: Vec<u8>,
+    labels: LabelSet,
+    encoded: Vec<u8>,
+}
+
+impl Scratch {
+    /// Bytes of memory it holds on to.
+    pub(super) fn capacity_bytes(&self) -> usize {
+        self.rows.capacity_bytes() + self.body.capacity()
+    }
+}
+
+/// One scrape on its way into rows.
+pub(super) struct Intake<'a> {
+    pub(super) job: &'a Job,
+    /// What every series gets.
+    pub(super) target_labels: &'a Labels,
+    /// The time of samples without one of their own.
+    pub(super) time_ms: TimestampMs,
+    pub(super) cache: &'a mut Cache,
+    pub(super) families: &'a std::cell::RefCell<Families>,
+    pub(super) rows: &'a mut Rows,
+    pub(super) counts: Counts,
+}
+
+impl Intake<'_> {
+    /// Takes a whole body. After an error the rows mean nothing, the counts tell how far it came.
+    pub(super) async fn take(
+        &mut self,
+        body: &[u8],
+        labels: &mut LabelSet,
+        encoded: &mut Vec<u8>,
+    ) -> Result<(), ScrapeError> {
+        let mut parser = Parser::new(body);
+        loop {
+            for _ in 0..ENTRIES_PER_SLICE {
+                let Some(entry) = parser.next_entry()? else { return self.check_sample_limit() };
+                match entry {
+                    Entry::Type(name, kind) => self.families.borrow_mut().set_type(name, kind),
+                    Entry::Help(name, text) => self.families.borrow_mut().set_help(name, text),
+                    Entry::Sample(line) => self.take_sample(&line, body, labels, encoded)?,
+                }
+            }
+            runtime::yield_if_needed().await;
+        }
+    }
+
+    #[inline]
+    fn take_sample(
+        &mut self,
+        line: &SampleLine<'_>,
+        body: &[u8],
+        labels: &mut LabelSet,
+        encoded: &mut Vec<u8>,
+    ) -> Result<(), ScrapeError> {
+        self.counts.scraped += 1;
+        let hash = LineHash::of(line.series);
+        let known = match self.cache.find(hash) {
+            Found::Series(place) => Some(place),
+            Found::Dropped => return Ok(()),
+            Found::Nothing => {
+                labels.clear();
+                encoded.clear();
+                line.labels(body, labels)?;
+                if !self.finish_labels(labels, encoded).map_err(|error| error.at(line, body))? {
+                    self.cache.add_dropped(hash);
+                    return Ok(());
+                }
+                None
+            }
+        };
+        self.counts.relabelled += 1;
+        if self.is_over_limit() {
+            return Ok(());
+        }
+        let place = known.unwrap_or_else(|| {
+            self.counts.series_added += 1;
+            self.cache.add(hash, Fingerprint::of(encoded), encoded)
+        });
+        self.push(place, line);
+        Ok(())
+    }
+
+    fn push(&mut self, place: u32, line: &SampleLine<'_>) {
+        let own_time = line.timestamp_ms.filter(|_| self.job.honor_timestamps);
+        let track = own_time.is_none() || self.job.track_timestamps_staleness;
+        if self.cache.see(place, track) && own_time.is_none() {
+            self.counts.duplicates += 1;
+            return;
+        }
+        let timestamp_ms = own_time.unwrap_or(self.time_ms);
+        let series = self.cache.series(place);
+        let sample = Sample { timestamp_ms, value: line.value };
+        self.rows.push_encoded(series.fingerprint, &series.labels, sample);
+    }
+
+    /// Adds the target's labels, relabels, checks and encodes; `false` says that relabelling drops the series.
+    fn finish_labels(
+        &self,
+        labels: &mut LabelSet,
+        encoded: &mut Vec<u8>,
+    ) -> Result<bool, ScrapeError> {
+        labels.refuse_duplicates()?;
+        add_target_labels(labels, self.target_labels, self.job.honor_labels);
+        if !relabel::apply(&self.job.metric_relabel_rules, labels) || labels.is_empty() {
+            return Ok(false);
+        }
+        if labels.metric_name().is_empty() {
+            return Err(ScrapeError::NoMetricName);
+        }
+        if self.job.legacy_names {
+            check_names(labels)?;
+        }
+        check_limits(labels, &self.job.limits)?;
+        labels.encode(encoded)?;
+        Ok(true)
+    }
+
+    fn is_over_limit(&self) -> bool {
+        let limit = self.job.limits.samples;
+        let bound = SAMPLES_PER_BODY_MAX as u64;
+        self.counts.relabelled > if limit == 0 { bound } else { limit.min(bound) }
+    }
+
+    fn check_sample_limit(&self) -> Result<(), ScrapeError> {
+        if self.is_over_limit() { Err(ScrapeError::SampleLimit) } else { Ok(()) }
+    }
+}
+
+impl Scratch {
+    /// The parts that [`Intake::take`] borrows, apart.
+    pub(super) fn split(&mut self) -> (&mut Rows, &mut LabelSet, &mut Vec<u8>) {
+        (&mut self.rows, &mut self.labels, &mut self.encoded)
+    }
+}
+
+/// Marks the end of a series.
+pub(super) fn push_stale(rows: &mut Rows, series: &Series, timestamp_ms: TimestampMs) {
+    let sample = Sample { timestamp_ms, value: STALE_NAN };
+    rows.push_encoded(series.fingerprint, &series.labels, sample);
+}
+
+/// Joins the labels of the target to those of a series. Where both have one, the series' own wins with `honor`, else it
+/// is renamed by as many `exported_` as it takes to be unique. Empty labels are gone afterwards.
+fn add_target_labels(labels: &mut LabelSet, target: &Labels, honor: bool) {
+    let mut conflicts: Vec<(String, String)> = Vec::new();
+    for (name, value) in target {
+        if honor && labels.has(name) {
+            continue;
+        }
+        let own = labels.get(name);
+        if !own.is_empty() {
+            conflicts.push((name.to_owned(), own.to_owned()));
+        }
+        labels.set(name, value);
+    }
+    conflicts.sort_by_key(|(name, _)| name.len());
+    for (name, value) in conflicts {
+        let mut name = format!("{EXPORTED_PREFIX}{name}");
+        while !labels.get(&name).is_empty() {
+            name.insert_str(0, EXPORTED_PREFIX);
+        }
+        labels.set(&name, &value);
+    }
+    labels.remove_empty();
+    labels.rebase();
+}
+
+fn check_names(labels: &LabelSet) -> Result<(), ScrapeError> {
+    let bad = labels.iter().any(|(name, _)| !is_legacy_label_name(name));
+    if bad || !is_legacy_metric_name(labels.metric_name()) {
+        let shown = Labels::from_pairs(labels.iter()).to_string();
+        return Err(ScrapeError::InvalidNames(excerpt(&shown)));
+    }
+    Ok(())
+}
+
+fn check_limits(labels: &LabelSet, limits: &JobLimits) -> Result<(), ScrapeError> {
+    let past = |length: usize, limit: u64| limit > 0 && length as u64 > limit;
+    let metric = || excerpt(labels.metric_name());
+    if past(labels.len(), limits.labels) {
+        let number = labels.len();
+        return Err(ScrapeError::LabelLimit { metric: metric(), number, limit: limits.labels });
+    }
+    for (name, value) in labels.iter() {
+        if past(name.len(), limits.label_name_bytes) {
+            return Err(ScrapeError::LabelNameLength {
+                metric: metric(),
+                name: excerpt(name),
+                length: name.len(),
+                limit: limits.label_name_bytes,
+            });
+        }
+        if past(value.len(), limits.label_value_bytes) {
+            return Err(ScrapeError::LabelValueLength {
+                metric: metric(),
+                name: excerpt(name),
+                value: excerpt(value),
+                length: value.len(),
+                limit: limits.label_value_bytes,
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(series: &[(&str, &str)], target: &[(&str, &str)], honor: bool) -> String {
+        let mut labels: LabelSet = series.iter().copied().collect();
+        add_target_labels(&mut labels, &Labels::from_pairs(target.iter().copied()), honor);
+        Labels::from_pairs(labels.iter()).to_string()
+    }
+
+    #[test]
+    fn labels_of_series_and_target() {
+        let target = [("instance", "i"), ("job", "j")];
+        for (series, honor, expected) in [
+            (&[("a", "1")][..], false, r#"{a="1", instance="i", job="j"}"#),
+            (&[("job", "own")], false, r#"{exported_job="own", instance="i", job="j"}"#),
+            (&[("job", "")], false, r#"{instance="i", job="j"}"#),
+            (
+                &[("job", "own"), ("exported_job", "other")],
+                false,
+                r#"{exported_exported_job="own", exported_job="other", instance="i", job="j"}"#,
+            ),
+            (&[("job", "own")], true, r#"{instance="i", job="own"}"#),
+            (&[("job", "")], true, r#"{instance="i"}"#),
+            (&[("a", "")], true, r#"{instance="i", job="j"}"#),
+        ] {
+            assert_eq!(joined(series, &target, honor), expected, "{series:?}");
+        }
+        let nested = [("foo", "1"), ("exported_foo", "2")];
+        assert_eq!(
+            joined(&nested, &[("foo", "x"), ("exported_foo", "y")], false),
+            r#"{exported_exported_exported_foo="2", exported_exported_foo="1", exported_foo="y", foo="x"}"#
+        );
+    }
+
+    #[test]
+    fn limits_name_the_offender() {
+        let labels: LabelSet = [("__name__", "m"), ("long_name", "value")].into_iter().collect();
+        let check = |limits: JobLimits| check_limits(&labels, &limits).unwrap_err().to_string();
+        let none = JobLimits::default();
+        assert!(check_limits(&labels, &none).is_ok());
+        assert_eq!(
+            check(JobLimits { labels: 1, ..none }),
+            "label_limit exceeded (metric: m, number of labels: 2, limit: 1)"
+        );
+        assert_eq!(
+            check(JobLimits { label_name_bytes: 8, ..none }),
+            "label_name_length_limit exceeded (metric: m, label name: long_name, length: 9, limit: 8)"
+        );
+        assert_eq!(
+            check(JobLimits { label_value_bytes: 4, ..none }),
+            r#"label_value_length_limit exceeded (metric: m, label name: long_name, value: "value", length: 5, limit: 4)"#
+        );
+    }
+}

@@ -1,0 +1,348 @@
+//! The loop of one target: wait, scrape, store, from its first scrape to its end.
+//!
+//! ```text
+//! offset -> tick -> fetch -> body -> intake -> cache.commit | cache.fail -> report -> split -> append -> wait -> tick ...
+//! ```
+//!
+//! Scrapes come at fixed places of the interval. The timestamp is the planned instant if the tick was on time, so that
+//! samples lie exactly one interval apart and compress well. When its target is taken away the loop waits for two more
+//! intervals: if the target comes back meanwhile, be it in another job, nothing has happened, else the series end with a
+//! staleness marker. When the process stops it just ends: after a restart the series go on.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use tidemark_core::model::time::TimestampMs;
+use tidemark_core::runtime;
+use tidemark_core::runtime::clock::{self, Instant};
+
+use super::body;
+use super::cache::Cache;
+use super::error::ScrapeError;
+use super::handle::{Context, LastScrape, Order, Settings, Shared};
+use super::intake::{Counts, Intake, Scratch, push_stale};
+use super::report::{Outcome, Report};
+use super::status::Health;
+use crate::route;
+
+/// How late a tick may be and still get the planned timestamp; at most a hundredth of the interval.
+const TIMESTAMP_TOLERANCE: Duration = Duration::from_millis(2);
+
+/// The loop itself.
+pub(super) struct Runner {
+    context: Rc<Context>,
+    shared: Rc<Shared>,
+    settings: Rc<Settings>,
+    cache: Cache,
+    report: Report,
+    /// When to scrape next.
+    next: Instant,
+    /// The same on the wall clock; `None` before the first scrape on this schedule.
+    planned_ms: Option<TimestampMs>,
+    /// Storage refused samples in the last scrape: that was said already.
+    refusing: bool,
+}
+
+impl Runner {
+    pub(super) fn new(context: Rc<Context>, shared: Rc<Shared>) -> Self {
+        let settings = Rc::clone(&shared.settings.borrow());
+        let report = Report::new(&settings.target.labels);
+        let next = first_tick(&settings, &context);
+        Runner {
+            context,
+            shared,
+            settings,
+            cache: Cache::default(),
+            report,
+            next,
+            planned_ms: None,
+            refusing: false,
+        }
+    }
+
+    /// Runs to its end.
+    pub(super) async fn run(mut self) {
+        loop {
+            match self.wait_until(self.next).await {
+                Order::Stop => break,
+                Order::Retire => {
+                    if !self.retire().await {
+                        break;
+                    }
+                }
+                Order::Run => {
+                    let time_ms = self.timestamp();
+                    if !self.scrape(time_ms).await {
+                        break;
+                    }
+                    self.schedule_next();
+                }
+            }
+        }
+        self.shared.finished.set(true);
+    }
+
+    /// Waits for `deadline`, or until the loop is told something but to run. Takes new settings over on the way.
+    async fn wait_until(&mut self, mut deadline: Instant) -> Order {
+        loop {
+            let changed = self.shared.changed.notified();
+            if self.take_settings() {
+                deadline = self.next;
+            }
+            let order = self.shared.order.get();
+            let left = deadline.duration_since(Instant::now());
+            if order != Order::Run || left.is_zero() {
+                return order;
+            }
+            let _ = runtime::timeout(left, changed).await;
+        }
+    }
+
+    /// Says whether the schedule is another one now.
+    fn take_settings(&mut self) -> bool {
+        let settings = Rc::clone(&self.shared.settings.borrow());
+        if Rc::ptr_eq(&settings, &self.settings) {
+            return false;
+        }
+        let old = std::mem::replace(&mut self.settings, settings);
+        if !self.settings.reads_lines_like(&old) {
+            self.cache.forget_lines();
+        }
+        let rescheduled = self.settings.target.interval != old.target.interval;
+        if rescheduled {
+            self.next = first_tick(&self.settings, &self.context);
+            self.planned_ms = None;
+        }
+        rescheduled
+    }
+
+    fn interval(&self) -> Duration {
+        self.settings.target.interval
+    }
+
+    /// The next tick after this scrape; those that passed meanwhile are skipped.
+    fn schedule_next(&mut self) {
+        let interval = self.interval();
+        self.next += interval;
+        let late = Instant::now().duration_since(self.next);
+        let skipped = late.as_nanos() / interval.as_nanos();
+        self.next += interval * skipped as u32;
+    }
+
+    /// The timestamp of the scrape that begins now.
+    fn timestamp(&mut self) -> TimestampMs {
+        let now_ms = clock::now_ms();
+        let interval = self.interval();
+        let interval_ms = interval.as_millis() as i64;
+        let Some(planned) = self.planned_ms else {
+            self.planned_ms = Some(now_ms);
+            return now_ms;
+        };
+        let intervals = ((now_ms - planned) / interval_ms.max(1)).max(0);
+        let planned = planned + intervals * interval_ms;
+        self.planned_ms = Some(planned);
+        let tolerance_ms = TIMESTAMP_TOLERANCE.min(interval / 100).as_millis() as i64;
+        if (0..=tolerance_ms).contains(&(now_ms - planned)) { planned } else { now_ms }
+    }
+
+    /// One scrape; `false` if the process stops meanwhile.
+    async fn scrape(&mut self, time_ms: TimestampMs) -> bool {
+        let settings = Rc::clone(&self.settings);
+        let start = Instant::now();
+        let response = match &settings.forced_error {
+            Some(error) => Err(error.clone()),
+            None => match self.fetch(&settings).await {
+                Some(response) => response,
+                None => return false,
+            },
+        };
+        let mut scratch = self.context.take_scratch();
+        self.cache.begin();
+        self.shared.families.borrow_mut().begin();
+        let mut counts = Counts::default();
+        let taken = match response {
+            Ok(response) => {
+                self.take_response(&settings, &response, time_ms, &mut scratch, &mut counts).await
+            }
+            Err(error) => Err(error),
+        };
+        self.end_series(&taken, time_ms, &mut scratch);
+        let outcome = Outcome {
+            up: taken.is_ok(),
+            duration_seconds: start.elapsed().as_secs_f64(),
+            samples_scraped: counts.scraped,
+            samples_relabelled: counts.relabelled,
+            series_added: counts.series_added,
+            body_bytes: match &taken {
+                Ok(bytes) => *bytes as i64,
+                Err(ScrapeError::BodySize) => -1,
+                Err(_) => 0,
+            },
+        };
+        self.report.push(&mut scratch.rows, time_ms, &outcome, &settings.job, &settings.target);
+        self.note(&taken, &outcome, counts, time_ms);
+        self.append(scratch).await;
+        true
+    }
+
+    /// Fetches; `None` if the process stops meanwhile.
+    async fn fetch(
+        &self,
+        settings: &Settings,
+    ) -> Option<Result<http::Response<bytes::Bytes>, ScrapeError>> {
+        let request = body::request(&settings.job, &settings.target);
+        let limits = body::fetch_limits(&settings.job, &settings.target);
+        let mut fetched = self.context.fetch.fetch(request, limits);
+        loop {
+            let changed = self.shared.changed.notified();
+            if self.shared.order.get() == Order::Stop {
+                return None;
+            }
+            match select(fetched, changed).await {
+                Either::Left((response, _)) => return Some(response.map_err(ScrapeError::from)),
+                Either::Right(((), unfinished)) => fetched = unfinished,
+            }
+        }
+    }
+
+    /// Decompresses and takes in a body; returns its length.
+    async fn take_response(
+        &mut self,
+        settings: &Settings,
+        response: &http::Response<bytes::Bytes>,
+        time_ms: TimestampMs,
+        scratch: &mut Scratch,
+        counts: &mut Counts,
+    ) -> Result<usize, ScrapeError> {
+        let mut inflated = std::mem::take(&mut scratch.body);
+        let read = body::read(&settings.job, response, &mut inflated).await;
+        let taken = match read {
+            Ok((body, _)) => {
+                let (rows, labels, encoded) = scratch.split();
+                let mut intake = Intake {
+                    job: &settings.job,
+                    target_labels: &settings.target.labels,
+                    time_ms,
+                    cache: &mut self.cache,
+                    families: &self.shared.families,
+                    rows,
+                    counts: Counts::default(),
+                };
+                let taken = intake.take(body, labels, encoded).await;
+                *counts = intake.counts;
+                taken.map(|()| body.len())
+            }
+            Err(error) => Err(error),
+        };
+        scratch.body = inflated;
+        taken
+    }
+
+    /// Ends the series that are gone: those missing in a good scrape, all after a bad one.
+    fn end_series<T>(
+        &mut self,
+        taken: &Result<T, ScrapeError>,
+        time_ms: TimestampMs,
+        scratch: &mut Scratch,
+    ) {
+        let rows = &mut scratch.rows;
+        if taken.is_ok() {
+            self.cache.commit(|series| push_stale(rows, series, time_ms));
+            self.shared.families.borrow_mut().commit(rows);
+        } else {
+            rows.clear();
+            let overflowed = self.cache.fail(|series| push_stale(rows, series, time_ms));
+            self.context.stats.borrow_mut().cache_flushes_forced += u64::from(overflowed);
+        }
+    }
+
+    fn note<T>(
+        &self,
+        taken: &Result<T, ScrapeError>,
+        outcome: &Outcome,
+        counts: Counts,
+        time_ms: TimestampMs,
+    ) {
+        let error = taken.as_ref().err();
+        *self.shared.last.borrow_mut() = LastScrape {
+            health: if error.is_none() { Health::Up } else { Health::Down },
+            error: error.map(ToString::to_string).unwrap_or_default(),
+            time_ms: Some(time_ms),
+            duration_seconds: outcome.duration_seconds,
+        };
+        self.context.stats.borrow_mut().note(error, counts.scraped, counts.duplicates);
+    }
+
+    /// Stores what is in `scratch`, and says so where storage does not take it.
+    async fn append(&mut self, mut scratch: Scratch) {
+        let batches = route::split(&mut scratch.rows, self.context.append.shard_count());
+        self.context.give_back(scratch);
+        let appended = self.context.append.append(batches).await;
+        let (job, url) = (&self.settings.job.name, &self.settings.target.url);
+        let mut stats = self.context.stats.borrow_mut();
+        match appended {
+            Ok(outcome) => {
+                let refused = outcome.refused_total();
+                stats.samples_refused += refused;
+                if refused > 0 && !self.refusing {
+                    let example = outcome.first_refusal.map(|r| r.to_string()).unwrap_or_default();
+                    tracing::warn!(job, %url, refused, example, "storage refused scraped samples");
+                }
+                self.refusing = refused > 0;
+            }
+            Err(error) => {
+                stats.appends_failed += 1;
+                tracing::error!(job, %url, %error, "storing a scrape failed");
+                self.shared.last.borrow_mut().error = format!("storing the scrape failed: {error}");
+                self.shared.families.borrow_mut().tell_again();
+            }
+        }
+    }
+
+    /// The target is gone. Waits until it would have been scraped twice more, and a tenth of an interval to be safe, then
+    /// ends its series as of the first of the two. Returns `true` if the target came back before that.
+    async fn retire(&mut self) -> bool {
+        if self.shared.last.borrow().time_ms.is_none() {
+            return self.shared.order.get() == Order::Run;
+        }
+        let interval = self.interval();
+        let first = self.next;
+        let deadline = first + interval + interval / 10;
+        let stale_ms = clock::now_ms() + first.duration_since(Instant::now()).as_millis() as i64;
+        loop {
+            let changed = self.shared.changed.notified();
+            match self.shared.order.get() {
+                Order::Stop => return false,
+                Order::Run => {
+                    self.schedule_after_pause();
+                    return true;
+                }
+                Order::Retire => {}
+            }
+            let left = deadline.duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let _ = runtime::timeout(left, changed).await;
+        }
+        let mut scratch = self.context.take_scratch();
+        let rows = &mut scratch.rows;
+        self.cache.begin();
+        self.cache.fail(|series| push_stale(rows, series, stale_ms));
+        self.report.push_stale(rows, stale_ms, &self.settings.job);
+        self.append(scratch).await;
+        false
+    }
+
+    /// After a pause: the next tick of the same schedule that is not past.
+    fn schedule_after_pause(&mut self) {
+        while self.next.duration_since(Instant::now()).is_zero() {
+            self.next += self.interval();
+        }
+    }
+}
+
+fn first_tick(settings: &Settings, context: &Context) -> Instant {
+    Instant::now() + settings.target.offset(clock::now_ms(), context.offset_seed)
+}

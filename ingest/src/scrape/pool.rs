@@ -1,0 +1,259 @@
+//! All targets of one core: which loops run, and what changes when the jobs change.
+//!
+//! Every core is given all jobs and makes all targets of them; it runs those whose hash falls to it. So a target is
+//! scraped by one core, the same one after every reload, and nothing is shared.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use tidemark_core::model::labels::Labels;
+
+use super::error::ScrapeError;
+use super::fetch::{Append, Fetch};
+use super::handle::{Context, Handle, Settings};
+use super::job::Job;
+use super::stats::ScrapeStats;
+use super::status::{DroppedTarget, TargetMetadata, TargetStatus};
+use super::target::{Resolved, Target, resolve};
+use crate::duration;
+
+/// Place of a core among all, and where scrapes lie in the interval.
+#[derive(Clone, Copy, Debug)]
+pub struct ScraperOptions {
+    /// This core.
+    pub core: usize,
+    /// All cores.
+    pub cores: usize,
+    /// Moves all offsets, so that two servers with the same targets do not scrape them at the same instant.
+    pub offset_seed: u64,
+}
+
+/// What [`Scraper::apply`] changed on this core.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Loops that were started.
+    pub started: usize,
+    /// Loops of targets that are gone.
+    pub retired: usize,
+    /// Targets that could not be made, each with its job and the reason; the same on every core.
+    pub failures: Vec<String>,
+}
+
+/// Scrapes the targets of one core. `!Send`: it lives and ends on its core.
+pub struct Scraper {
+    options: ScraperOptions,
+    context: Rc<Context>,
+    pools: RefCell<BTreeMap<String, Pool>>,
+    /// Loops of targets that are gone and may come back.
+    retiring: RefCell<HashMap<(String, u64), Handle>>,
+}
+
+/// The targets of one job.
+struct Pool {
+    job: Arc<Job>,
+    loops: HashMap<u64, Handle>,
+    dropped: Vec<Labels>,
+    dropped_count: u64,
+}
+
+/// What the groups of a job come to.
+#[derive(Default)]
+struct Found {
+    targets: BTreeMap<u64, Target>,
+    dropped: Vec<Labels>,
+    dropped_count: u64,
+    failures: Vec<String>,
+}
+
+impl Scraper {
+    /// Nothing to scrape yet.
+    pub fn new(options: ScraperOptions, fetch: Rc<dyn Fetch>, append: Rc<dyn Append>) -> Self {
+        let context = Rc::new(Context::new(fetch, append, options.offset_seed));
+        Scraper { options, context, pools: RefCell::default(), retiring: RefCell::default() }
+    }
+
+    /// Makes `jobs` the jobs to run. A job that is as it was is not touched; of one that changed, loops whose target is
+    /// still there go on with the new settings.
+    pub fn apply(&self, jobs: &[Arc<Job>]) -> Applied {
+        self.retiring.borrow_mut().retain(|_, handle| !handle.is_finished());
+        let mut applied = Applied::default();
+        let mut old = std::mem::take(&mut *self.pools.borrow_mut());
+        let mut pools = BTreeMap::new();
+        for job in jobs {
+            let before = old.remove(&job.name);
+            let pool = match before {
+                Some(pool) if pool.job == *job => pool,
+                before => {
+                    self.rebuild(job, before.map(|p| p.loops).unwrap_or_default(), &mut applied)
+                }
+            };
+            pools.insert(job.name.clone(), pool);
+        }
+        for (name, pool) in old {
+            self.retire(&name, pool.loops, &mut applied);
+        }
+        *self.pools.borrow_mut() = pools;
+        applied
+    }
+
+    /// Stops all loops; ready when none is left. Series do not end: after a restart they go on.
+    pub async fn stop(&self) {
+        let pools = std::mem::take(&mut *self.pools.borrow_mut());
+        let retiring = std::mem::take(&mut *self.retiring.borrow_mut());
+        let loops = pools.into_values().flat_map(|pool| pool.loops.into_values());
+        let stopping = loops.chain(retiring.into_values()).map(Handle::stop);
+        futures_util::future::join_all(stopping).await;
+    }
+
+    /// The active targets of this core.
+    pub fn targets(&self) -> Vec<TargetStatus> {
+        let pools = self.pools.borrow();
+        pools.values().flat_map(|pool| pool.loops.values().map(status)).collect()
+    }
+
+    /// The dropped targets that are remembered; the same on every core.
+    pub fn dropped_targets(&self) -> Vec<DroppedTarget> {
+        let of_pool = |pool: &Pool| {
+            let dropped = pool.dropped.iter().map(|labels| DroppedTarget {
+                discovered_labels: labels.clone(),
+                scrape_pool: pool.job.name.clone(),
+            });
+            dropped.collect::<Vec<_>>()
+        };
+        self.pools.borrow().values().flat_map(of_pool).collect()
+    }
+
+    /// How many targets were dropped, by job; the same on every core.
+    pub fn dropped_target_counts(&self) -> BTreeMap<String, u64> {
+        let pools = self.pools.borrow();
+        pools.iter().map(|(name, pool)| (name.clone(), pool.dropped_count)).collect()
+    }
+
+    /// The names of all jobs; the same on every core.
+    pub fn job_names(&self) -> Vec<String> {
+        self.pools.borrow().keys().cloned().collect()
+    }
+
+    /// What the targets of this core whose labels pass `wanted` say of their metric families.
+    pub fn metadata(&self, wanted: impl Fn(&Labels) -> bool) -> Vec<TargetMetadata> {
+        let pools = self.pools.borrow();
+        let mut all = Vec::new();
+        for handle in pools.values().flat_map(|pool| pool.loops.values()) {
+            let target = &handle.settings().target.labels;
+            if wanted(target) {
+                let families = handle.families().borrow();
+                all.extend(families.iter().map(|(metric, metadata)| TargetMetadata {
+                    target: target.clone(),
+                    metric: metric.to_owned(),
+                    metadata: metadata.clone(),
+                }));
+            }
+        }
+        all
+    }
+
+    /// The counters of this core.
+    pub fn stats(&self) -> ScrapeStats {
+        *self.context.stats.borrow()
+    }
+
+    fn rebuild(
+        &self,
+        job: &Arc<Job>,
+        mut old: HashMap<u64, Handle>,
+        applied: &mut Applied,
+    ) -> Pool {
+        let found = find_targets(job);
+        applied.failures.extend(found.failures);
+        let number = found.targets.len() as u64;
+        let limit = job.limits.targets;
+        let forced_error =
+            (limit > 0 && number > limit).then_some(ScrapeError::TargetLimit { number, limit });
+        let mut loops = HashMap::new();
+        for (hash, target) in found.targets {
+            if hash % self.options.cores as u64 != self.options.core as u64 {
+                continue;
+            }
+            let settings =
+                Settings { job: Arc::clone(job), target, forced_error: forced_error.clone() };
+            let known = old.remove(&hash).or_else(|| self.revive(&job.name, hash));
+            let handle = if let Some(handle) = known {
+                handle.update(settings);
+                handle
+            } else {
+                applied.started += 1;
+                Handle::start(Rc::clone(&self.context), settings)
+            };
+            loops.insert(hash, handle);
+        }
+        self.retire(&job.name, old, applied);
+        Pool {
+            job: Arc::clone(job),
+            loops,
+            dropped: found.dropped,
+            dropped_count: found.dropped_count,
+        }
+    }
+
+    fn revive(&self, job: &str, hash: u64) -> Option<Handle> {
+        let handle = self.retiring.borrow_mut().remove(&(job.to_owned(), hash))?;
+        (!handle.is_finished()).then_some(handle)
+    }
+
+    fn retire(&self, job: &str, loops: HashMap<u64, Handle>, applied: &mut Applied) {
+        for (hash, handle) in loops {
+            handle.retire();
+            applied.retired += 1;
+            self.retiring.borrow_mut().insert((job.to_owned(), hash), handle);
+        }
+    }
+}
+
+fn find_targets(job: &Job) -> Found {
+    let mut found = Found::default();
+    let kept = match job.limits.kept_dropped_targets {
+        0 => usize::MAX,
+        limit => limit as usize,
+    };
+    for group in &job.groups {
+        for (i, labels) in group.targets.iter().enumerate() {
+            match resolve(job, group, labels) {
+                Ok(Resolved::Target(target)) => {
+                    found.targets.insert(target.hash, *target);
+                }
+                Ok(Resolved::Dropped(labels)) => {
+                    found.dropped_count += 1;
+                    if found.dropped.len() < kept {
+                        found.dropped.push(labels);
+                    }
+                }
+                Err(error) => found.failures.push(format!(
+                    "job {:?}: instance {i} in group {}: {error}",
+                    job.name, group.source
+                )),
+            }
+        }
+    }
+    found
+}
+
+fn status(handle: &Handle) -> TargetStatus {
+    let (settings, last) = (handle.settings(), handle.last());
+    let Settings { job, target, .. } = &*settings;
+    TargetStatus {
+        discovered_labels: target.discovered.clone(),
+        labels: target.labels.clone(),
+        scrape_pool: job.name.clone(),
+        scrape_url: target.url.to_string(),
+        global_url: target.url.to_string(),
+        last_error: last.error,
+        last_scrape: last.time_ms,
+        last_scrape_duration: last.duration_seconds,
+        health: last.health,
+        scrape_interval: duration::format(target.interval),
+        scrape_timeout: duration::format(target.timeout),
+    }
+}
