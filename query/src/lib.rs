@@ -4,4 +4,5 @@ pub mod eval;
 pub mod functions;
 pub mod limits;
 pub mod parser;
+pub mod plan;
 pub mod value;

@@ -283,6 +283,20 @@ impl BinaryOp {
         matches!(self, BinaryOp::And | BinaryOp::Or | BinaryOp::Unless)
     }
 
+    /// Arithmetic, whose result is no longer the metric it was made from.
+    pub fn changes_meaning(self) -> bool {
+        matches!(
+            self,
+            BinaryOp::Add
+                | BinaryOp::Sub
+                | BinaryOp::Mul
+                | BinaryOp::Div
+                | BinaryOp::Mod
+                | BinaryOp::Pow
+                | BinaryOp::Atan2
+        )
+    }
+
     /// The six that compare, which may be followed by `bool`. The trim operators are not among them.
     pub fn is_comparison(self) -> bool {
         matches!(

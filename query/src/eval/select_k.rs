@@ -1,0 +1,159 @@
+//! Aggregations that pick rows and leave them as they are: `topk`, `bottomk`, `limitk`, `limit_ratio`.
+//!
+//! For each group and step some of the cells are kept, all others cleared. What is picked from the picks of parts is what
+//! is picked from the whole, so shards may pick first. Among equals the smaller label set wins; Prometheus leaves that
+//! to the order of its storage.
+
+use tidemark_core::model::labels::Labels;
+use tidemark_core::model::sample::is_stale;
+
+use super::aggregate::GroupTable;
+use super::batch::{Batch, CellRef};
+use super::notes::{NoteKind, Notes};
+use crate::parser::ast::{AggregateOp, PosRange};
+use crate::plan::node::Grouping;
+
+/// What is picked.
+pub struct Pick<'a> {
+    /// Which of the four.
+    pub op: AggregateOp,
+    /// Which labels make a group.
+    pub grouping: Grouping,
+    /// How many, or which part, at each step.
+    pub param: &'a [f64],
+    /// Where the aggregation is.
+    pub pos: PosRange,
+}
+
+/// Picks from a batch. At a single step the rows of `topk` and `bottomk` come ordered by value, group by group.
+pub fn pick(pick: &Pick<'_>, mut batch: Batch, notes: &mut Notes) -> Batch {
+    batch.ordered = false;
+    batch.sort();
+    let mut table = GroupTable::new(pick.grouping.clone());
+    let mut members: Vec<Vec<usize>> = Vec::new();
+    for (i, row) in batch.rows.iter().enumerate() {
+        let group = table.group_of(&row.labels);
+        members.resize_with(table.len(), Vec::new);
+        members[group].push(i);
+    }
+    let mut order = Vec::new();
+    let mut kept = Vec::new();
+    for group in &members {
+        for step in 0..batch.steps.count {
+            kept.clear();
+            kept.extend(group.iter().copied().filter(|i| batch.rows[*i].cells.is_present(step)));
+            select(pick, step, &batch, &mut kept, notes);
+            for &i in group {
+                if !kept.contains(&i) {
+                    batch.rows[i].cells.clear(step);
+                }
+            }
+        }
+        order.extend_from_slice(if batch.steps.count == 1 { &kept } else { group });
+    }
+    if batch.steps.count == 1 {
+        let mut rows: Vec<_> = batch.rows.into_iter().map(Some).collect();
+        batch.rows = order.iter().filter_map(|i| rows[*i].take()).collect();
+        batch.ordered = matches!(pick.op, AggregateOp::TopK | AggregateOp::BottomK);
+    }
+    batch.drop_empty_rows();
+    batch
+}
+
+/// Reduces `rows`, those of one group that have a sample at `step`, to the picked ones, in the order of the result.
+fn select(pick: &Pick<'_>, step: usize, batch: &Batch, rows: &mut Vec<usize>, notes: &mut Notes) {
+    let param = pick.param[step];
+    match pick.op {
+        AggregateOp::LimitRatio => {
+            let ratio = param.clamp(-1.0, 1.0);
+            rows.retain(|i| ratio != 0.0 && is_sampled(ratio, &batch.rows[*i].labels));
+        }
+        AggregateOp::LimitK => rows.truncate(whole_count(param)),
+        op => {
+            let before = rows.len();
+            rows.retain(|i| matches!(batch.rows[*i].cells.get(step), CellRef::Float(_)));
+            if rows.len() < before && whole_count(param) > 0 {
+                notes.add(NoteKind::HistogramIgnoredInAggregation, op.as_str(), pick.pos);
+            }
+            let value = |i: usize| batch.rows[i].cells.floats()[step];
+            debug_assert!(rows.iter().all(|i| !is_stale(value(*i))));
+            // NaN last, else by value; equals stay in the order of labels.
+            let key = |i: &usize| {
+                let v = value(*i);
+                (v.is_nan(), if op == AggregateOp::TopK { -v } else { v })
+            };
+            rows.sort_by(|a, b| {
+                let (a, b) = (key(a), key(b));
+                a.0.cmp(&b.0).then(a.1.partial_cmp(&b.1).unwrap_or(std::cmp::Ordering::Equal))
+            });
+            rows.truncate(whole_count(param));
+        }
+    }
+}
+
+fn whole_count(k: f64) -> usize {
+    if k >= 1.0 { k as usize } else { 0 }
+}
+
+/// Whether a series belongs to the part of all series that a ratio stands for; a negative ratio stands for the
+/// complement of the part that is left of it.
+fn is_sampled(ratio: f64, labels: &Labels) -> bool {
+    let place = (labels.fingerprint().0 >> 64) as u64 as f64 / u64::MAX as f64;
+    if ratio >= 0.0 { place < ratio } else { place >= 1.0 + ratio }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::batch::{ABSENT, Cells, Row, Steps};
+    use super::*;
+
+    fn batch(values: &[&[f64]]) -> Batch {
+        let rows = values.iter().enumerate().map(|(i, v)| Row {
+            labels: Labels::from_pairs([("i", i.to_string().as_str())]),
+            drop_name: false,
+            cells: Cells::from_floats(v.to_vec()),
+        });
+        let count = values[0].len();
+        Batch::new(Steps { start_ms: 0, interval_ms: 1, count }, rows.collect())
+    }
+
+    fn run(op: AggregateOp, param: &[f64], values: &[&[f64]]) -> Vec<(String, Vec<f64>)> {
+        let pick_spec = Pick { op, grouping: Grouping::default(), param, pos: PosRange::default() };
+        let picked = pick(&pick_spec, batch(values), &mut Notes::default());
+        picked
+            .rows
+            .iter()
+            .map(|r| (r.labels.get("i").unwrap_or("").to_owned(), r.cells.floats().to_vec()))
+            .collect()
+    }
+
+    #[test]
+    fn the_largest_first_and_nan_last() {
+        let values: [&[f64]; 4] = [&[1.0], &[f64::NAN], &[3.0], &[3.0]];
+        let names =
+            |op, k| run(op, &[k], &values).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(names(AggregateOp::TopK, 2.0), ["2", "3"]);
+        assert_eq!(names(AggregateOp::TopK, 9.0), ["2", "3", "0", "1"]);
+        assert_eq!(names(AggregateOp::BottomK, 2.9), ["0", "2"]);
+        assert_eq!(names(AggregateOp::LimitK, 1.0), ["0"]);
+        assert!(names(AggregateOp::LimitRatio, 0.0).is_empty());
+        assert_eq!(names(AggregateOp::LimitRatio, 1.0).len(), 4);
+    }
+
+    #[test]
+    fn each_step_is_picked_by_itself() {
+        let picked =
+            run(AggregateOp::TopK, &[1.0, 2.0], &[&[1.0, 1.0], &[2.0, ABSENT], &[0.0, 5.0]]);
+        let present: Vec<Vec<bool>> =
+            picked.iter().map(|(_, v)| v.iter().map(|v| !is_stale(*v)).collect()).collect();
+        assert_eq!(present, [[false, true], [true, false], [false, true]]);
+    }
+
+    #[test]
+    fn ratio_and_complement_are_all() {
+        for i in 0..200 {
+            let labels = Labels::from_pairs([("i", i.to_string().as_str())]);
+            assert!(is_sampled(0.3, &labels) != is_sampled(-0.7, &labels));
+        }
+    }
+}

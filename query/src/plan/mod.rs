@@ -1,0 +1,9 @@
+//! From syntax tree to something that can be evaluated.
+//!
+//! `lower` turns the tree into [`node::Node`]s: durations, `@` and `start()` are resolved for one query, parentheses are
+//! gone, and what does not change from step to step is marked. `split` says which parts need only the samples of one
+//! series at a time, so that they (and aggregations over them) can be shipped to the shards.
+
+pub mod lower;
+pub mod node;
+pub mod split;
