@@ -38,7 +38,7 @@ impl GroupTable {
         let wanted = &self.grouping.labels;
         let without = self.grouping.without;
         if without || !wanted.is_empty() {
-            for (name, value) in labels.iter() {
+            for (name, value) in labels {
                 let listed = wanted.binary_search_by(|w| w.as_str().cmp(name)).is_ok();
                 if listed != without && !(without && name == METRIC_NAME) {
                     push_pair(&mut self.key, name, value);

@@ -111,12 +111,11 @@ impl Slot {
         pos: PosRange,
         notes: &mut Notes,
     ) {
-        match added {
-            Ok(reconciled) => self.once.reconciled(reconciled),
-            Err(IncompatibleLayouts) => {
-                notes.add(NoteKind::MixedExponentialCustom, metric, pos);
-                self.total = Total::Incompatible;
-            }
+        if let Ok(reconciled) = added {
+            self.once.reconciled(reconciled);
+        } else {
+            notes.add(NoteKind::MixedExponentialCustom, metric, pos);
+            self.total = Total::Incompatible;
         }
     }
 }

@@ -190,8 +190,8 @@ pub fn apply(
         CellFunction::Round => map_floats(cells, |i, v| math::round(v, args[0][i])),
         CellFunction::Clamp => {
             map_floats(cells, |i, v| math::clamp(v, args[0][i], args[1][i]));
-            for i in 0..cells.len() {
-                if args[1][i] < args[0][i] {
+            for (i, (low, high)) in args[0].iter().zip(&*args[1]).enumerate() {
+                if high < low {
                     cells.clear(i);
                 }
             }

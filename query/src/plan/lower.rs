@@ -3,6 +3,7 @@
 //! What is *step-invariant* (pinned by `@`, or made of literals only) is found on the way, exactly where Prometheus finds
 //! it, since a pinned expression is evaluated at the first step only and that can be seen.
 
+use tidemark_core::model::histogram::FloatHistogram;
 use tidemark_core::model::labels::{Labels, LabelsBuilder, METRIC_NAME};
 use tidemark_core::model::matcher::{MatchOp, Matcher};
 use tidemark_core::model::time::TimestampMs;
@@ -228,10 +229,12 @@ impl Lowering {
         let mut args = e.args.iter().map(|arg| self.expr(arg)).collect::<Result<Vec<_>>>()?;
         let invariant = !depends_on_step(e.function) && args.iter().all(|arg| arg.invariant);
         if invariant {
-            args.iter_mut().for_each(|arg| arg.wrap = false);
+            for arg in &mut args {
+                arg.wrap = false;
+            }
         }
         let args: Vec<Node> = args.into_iter().map(Lowered::wrapped).collect();
-        let node = self.function(e, args)?;
+        let node = function(e, args)?;
         Ok(if invariant { Lowered { node, invariant, wrap: true } } else { Lowered::varying(node) })
     }
 
@@ -247,33 +250,33 @@ impl Lowering {
             _ => return None,
         })
     }
+}
 
-    fn function(&self, e: &ast::Call, mut args: Vec<Node>) -> Result<Node> {
-        if e.function.signature().args.contains(&ValueType::Matrix) {
-            return window(e, args);
-        }
-        let arg_pos: Vec<PosRange> = e.args.iter().map(|a| a.unparenthesized().pos()).collect();
-        if let Some((function, defaults)) = cell_function(e.function)
-            && !args.is_empty()
-        {
-            let vector = args.remove(0);
-            let args = match defaults {
-                CellArgs::None => Vec::new(),
-                CellArgs::One(default) if args.is_empty() => vec![Node::Number(default)],
-                CellArgs::One(_) | CellArgs::AsWritten => args,
-                CellArgs::UpTo => vec![Node::Number(f64::NEG_INFINITY), args.remove(0)],
-                CellArgs::DownTo => vec![args.remove(0), Node::Number(f64::INFINITY)],
-            };
-            return Ok(cells(function, vector, args, e.pos));
-        }
-        let absent_labels = match e.args.first().map(Expr::unparenthesized) {
-            Some(Expr::Vector(selector)) if e.function == Function::Absent => {
-                absent_labels(&selector.matchers)
-            }
-            _ => Labels::empty(),
-        };
-        Ok(Node::Call(Call { function: e.function, args, arg_pos, pos: e.pos, absent_labels }))
+fn function(e: &ast::Call, mut args: Vec<Node>) -> Result<Node> {
+    if e.function.signature().args.contains(&ValueType::Matrix) {
+        return window(e, args);
     }
+    let arg_pos: Vec<PosRange> = e.args.iter().map(|a| a.unparenthesized().pos()).collect();
+    if let Some((function, defaults)) = cell_function(e.function)
+        && !args.is_empty()
+    {
+        let vector = args.remove(0);
+        let args = match defaults {
+            CellArgs::None => Vec::new(),
+            CellArgs::One(default) if args.is_empty() => vec![Node::Number(default)],
+            CellArgs::One(_) | CellArgs::AsWritten => args,
+            CellArgs::UpTo => vec![Node::Number(f64::NEG_INFINITY), args.remove(0)],
+            CellArgs::DownTo => vec![args.remove(0), Node::Number(f64::INFINITY)],
+        };
+        return Ok(cells(function, vector, args, e.pos));
+    }
+    let absent_labels = match e.args.first().map(Expr::unparenthesized) {
+        Some(Expr::Vector(selector)) if e.function == Function::Absent => {
+            absent_labels(&selector.matchers)
+        }
+        _ => Labels::empty(),
+    };
+    Ok(Node::Call(Call { function: e.function, args, arg_pos, pos: e.pos, absent_labels }))
 }
 
 fn cells(function: CellFunction, input: Node, args: Vec<Node>, pos: PosRange) -> Node {
@@ -315,7 +318,9 @@ fn cell_function(function: Function) -> Option<(CellFunction, CellArgs)> {
         Function::HistogramCount => (CellFunction::Histogram(|h| h.count), CellArgs::None),
         Function::HistogramSum => (CellFunction::Histogram(|h| h.sum), CellArgs::None),
         Function::HistogramAvg => (CellFunction::Histogram(|h| h.sum / h.count), CellArgs::None),
-        Function::HistogramStdvar => (CellFunction::Histogram(|h| h.variance()), CellArgs::None),
+        Function::HistogramStdvar => {
+            (CellFunction::Histogram(FloatHistogram::variance), CellArgs::None)
+        }
         Function::HistogramStddev => {
             (CellFunction::Histogram(|h| h.variance().sqrt()), CellArgs::None)
         }

@@ -91,7 +91,9 @@ impl RowPlan {
                     last.saturating_sub(*offset_ms).saturating_add(ahead),
                 ))
             }
-            RowExpr::Window { subquery: Some(inner), .. } => inner.time_range(),
+            RowExpr::Window { subquery: Some(inner), .. } | RowExpr::Repeat(inner) => {
+                inner.time_range()
+            }
             RowExpr::Window { spec, subquery: None, .. } => {
                 let (from, _) = spec.reach(spec.end(first));
                 let (_, to) = spec.reach(spec.end(last));
@@ -100,7 +102,6 @@ impl RowPlan {
             RowExpr::Cells { input, .. } => {
                 RowPlan { steps: self.steps, expr: (**input).clone() }.time_range()
             }
-            RowExpr::Repeat(inner) => inner.time_range(),
         }
     }
 
