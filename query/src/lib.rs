@@ -1,5 +1,6 @@
 //! PromQL: parser, planner, vectorized evaluator, and the answers of the query API.
 
+pub mod api;
 pub mod eval;
 pub mod functions;
 pub mod limits;

@@ -107,14 +107,31 @@ pub struct Series {
 /// What a query cost.
 #[derive(Clone, Debug, Default)]
 pub struct QueryStats {
-    /// Seconds from parse to answer.
-    pub total_seconds: f64,
-    /// Samples read.
+    /// Where the time went.
+    pub timings: QueryTimings,
+    /// Samples looked at; one in the windows of several steps counts at each.
     pub samples_total: u64,
+    /// Samples read, each once.
+    pub samples_read: u64,
     /// Most samples held at once.
     pub samples_peak: u64,
-    /// Samples read at each step, with the step's time, if asked for.
+    /// Samples looked at at each step, with the step's time, if asked for.
     pub samples_per_step: Option<Vec<(TimestampMs, u64)>>,
+}
+
+/// Seconds a query spent in each of its stages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct QueryTimings {
+    /// Waiting for its turn.
+    pub queue_seconds: f64,
+    /// Planning and selecting series.
+    pub preparation_seconds: f64,
+    /// Evaluating.
+    pub evaluation_seconds: f64,
+    /// Sorting the answer.
+    pub sort_seconds: f64,
+    /// From its start to its answer, waiting included.
+    pub total_seconds: f64,
 }
 
 /// The kinds of errors of the API. Each has a name and a status code.

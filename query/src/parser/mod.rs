@@ -12,6 +12,7 @@ mod error;
 mod lexer;
 pub mod number;
 mod parse;
+mod pretty;
 mod print;
 pub mod quote;
 mod selector;
@@ -22,3 +23,4 @@ pub mod walk;
 
 pub use error::{ParseError, line_column};
 pub use parse::{ParserOptions, parse, parse_metric, parse_metric_selector};
+pub use pretty::pretty;

@@ -91,7 +91,8 @@ impl VectorSelector {
             self.matchers.iter().filter(|m| !is_name(m)).map(|m| Printed(m).to_string()).collect();
         f.write_str(&self.name)?;
         if texts.is_empty() {
-            return Ok(());
+            // Prometheus prints nothing for `{}`, which nobody can read.
+            return f.write_str(if self.name.is_empty() { "{}" } else { "" });
         }
         texts.sort_unstable();
         write!(f, "{{{}}}", texts.join(","))
@@ -120,25 +121,27 @@ impl Display for MatrixSelector {
     }
 }
 
-impl SubqueryExpr {
-    /// All behind the inner expression.
-    pub(super) fn write_suffix(&self, f: &mut Formatter<'_>) -> fmt::Result {
+/// What stands behind the inner expression of a subquery.
+pub(super) struct SubquerySuffix<'a>(pub &'a SubqueryExpr);
+
+impl Display for SubquerySuffix<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let subquery = self.0;
         f.write_char('[')?;
-        write_duration(f, &self.range)?;
+        write_duration(f, &subquery.range)?;
         f.write_char(':')?;
-        if let Some(step) = &self.step {
+        if let Some(step) = &subquery.step {
             write_duration(f, step)?;
         }
         f.write_char(']')?;
-        write_at(f, self.at)?;
-        write_offset(f, self.offset.as_ref())
+        write_at(f, subquery.at)?;
+        write_offset(f, subquery.offset.as_ref())
     }
 }
 
 impl Display for SubqueryExpr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.expr.fmt(f)?;
-        self.write_suffix(f)
+        write!(f, "{}{}", self.expr, SubquerySuffix(self))
     }
 }
 
@@ -193,22 +196,22 @@ impl Display for DurationExpr {
     }
 }
 
-impl BinaryExpr {
-    /// The operator and its modifiers.
-    pub(super) fn write_operator(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(self.op.as_str())?;
-        if self.return_bool {
+/// A binary operator and its modifiers.
+pub(super) struct BinaryOperator<'a>(pub &'a BinaryExpr);
+
+impl Display for BinaryOperator<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.op.as_str())?;
+        if self.0.return_bool {
             f.write_str(" bool")?;
         }
-        self.matching.as_ref().map_or(Ok(()), |matching| matching.fmt(f))
+        self.0.matching.as_ref().map_or(Ok(()), |matching| matching.fmt(f))
     }
 }
 
 impl Display for BinaryExpr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.lhs)?;
-        self.write_operator(f)?;
-        write!(f, " {}", self.rhs)
+        write!(f, "{} {} {}", self.lhs, BinaryOperator(self), self.rhs)
     }
 }
 
@@ -239,23 +242,26 @@ impl Display for VectorMatching {
     }
 }
 
-impl AggregateExpr {
-    /// The operator and its grouping, with a space behind the latter.
-    pub(super) fn write_operator(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(self.op.as_str())?;
-        let word = match (self.without, self.grouping.is_empty()) {
+/// An aggregation's operator and its grouping, with a space behind the latter.
+pub(super) struct AggregateOperator<'a>(pub &'a AggregateExpr);
+
+impl Display for AggregateOperator<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let aggregate = self.0;
+        f.write_str(aggregate.op.as_str())?;
+        let word = match (aggregate.without, aggregate.grouping.is_empty()) {
             (true, _) => " without",
             (false, false) => " by",
             (false, true) => return Ok(()),
         };
-        write_labels(f, word, &self.grouping)?;
+        write_labels(f, word, &aggregate.grouping)?;
         f.write_char(' ')
     }
 }
 
 impl Display for AggregateExpr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.write_operator(f)?;
+        AggregateOperator(self).fmt(f)?;
         match &self.param {
             Some(param) => write!(f, "({param}, {})", self.expr),
             None => write!(f, "({})", self.expr),

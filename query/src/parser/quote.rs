@@ -15,7 +15,11 @@ impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('"')?;
         for c in self.0.chars() {
-            write_escaped(f, c, '"')?;
+            // The lexer refuses U+FFFD itself, as Prometheus' does, so it must be escaped to be read again.
+            match c {
+                char::REPLACEMENT_CHARACTER => f.write_str("\\ufffd")?,
+                c => write_escaped(f, c, '"')?,
+            }
         }
         f.write_char('"')
     }
@@ -159,6 +163,7 @@ mod tests {
             ("a\"b\\c", r#""a\"b\\c""#),
             ("\n\t\u{7}\u{1}\u{7f}", r#""\n\t\a\x01\x7f""#),
             ("é☺\u{301}", "\"é☺\u{301}\""),
+            ("\u{fffd}", r#""\ufffd""#),
             ("\u{a0}\u{200b}\u{e000}\u{10ffff}", r#""\u00a0\u200b\ue000\U0010ffff""#),
         ] {
             assert_eq!(quoted(text).to_string(), expected);

@@ -375,6 +375,7 @@ const CANONICAL: &[(&str, &str)] = &[
     ("info(a)", "info(a)"),
     (r#"info(a, {b=""})"#, r#"info(a, {b=""})"#),
     ("year()", "year()"),
+    ("info(a, {})", "info(a, {})"),
 ];
 
 const ANSWERS: &[(&str, &str)] = &[

@@ -1,0 +1,19 @@
+//! The answers of the query API: parameters in, bytes out.
+//!
+//! Each endpoint is a function of the request's [`Params`] and of what it asks (the engine, the shards, a parser alone),
+//! and gives a [`Response`] in Prometheus' exact JSON. Sockets, headers and routing are the server's.
+//!
+//! * [`params`], [`time`]: what the client wrote, with Prometheus' errors;
+//! * [`query`]: `query`, `query_range`, `format_query`, `parse_query`;
+//! * [`json`], [`value_json`], [`tree_json`]: bytes.
+
+pub mod json;
+pub mod params;
+pub mod query;
+mod response;
+pub mod time;
+mod tree_json;
+mod value_json;
+
+pub use params::Params;
+pub use response::{Response, failure, success};

@@ -1,0 +1,219 @@
+//! Query results as JSON: `{"resultType":...,"result":...}` and, when asked for, what the query cost.
+
+use tidemark_core::model::histogram::FloatHistogram;
+use tidemark_core::model::time::TimestampMs;
+
+use super::json;
+use crate::parser::number::Plain;
+use crate::value::{QueryStats, SampleValue, Series, Value, VectorSample};
+
+/// The `data` of an answer to a query.
+pub(super) fn query_data(out: &mut Vec<u8>, value: &Value, stats: Option<&QueryStats>) {
+    json::raw(out, r#"{"resultType":""#);
+    json::raw(out, value.value_type().as_str());
+    json::raw(out, r#"","result":"#);
+    write_value(out, value);
+    if let Some(stats) = stats {
+        json::raw(out, r#","stats":"#);
+        write_stats(out, stats);
+    }
+    out.push(b'}');
+}
+
+fn write_value(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Scalar(sample) => pair(out, sample.timestamp_ms, |out| {
+            // Scalars alone are always written without exponent.
+            json::raw(out, &format!("\"{}\"", Plain(sample.value)));
+        }),
+        Value::String { timestamp_ms, value } => {
+            pair(out, *timestamp_ms, |out| json::html_safe_string(out, value));
+        }
+        Value::Vector(samples) => json::array(out, samples, write_sample),
+        Value::Matrix(series) => json::array(out, series, write_series),
+    }
+}
+
+/// `[time,value]`.
+fn pair(out: &mut Vec<u8>, t: TimestampMs, write: impl FnOnce(&mut Vec<u8>)) {
+    out.push(b'[');
+    json::timestamp(out, t);
+    out.push(b',');
+    write(out);
+    out.push(b']');
+}
+
+fn write_sample(out: &mut Vec<u8>, sample: &VectorSample) {
+    json::raw(out, r#"{"metric":"#);
+    json::labels(out, &sample.labels);
+    match &sample.value {
+        SampleValue::Float(value) => {
+            json::raw(out, r#","value":"#);
+            pair(out, sample.timestamp_ms, |out| json::quoted_float(out, *value));
+        }
+        SampleValue::Histogram(histogram) => {
+            json::raw(out, r#","histogram":"#);
+            pair(out, sample.timestamp_ms, |out| write_histogram(out, histogram));
+        }
+    }
+    out.push(b'}');
+}
+
+fn write_series(out: &mut Vec<u8>, series: &Series) {
+    json::raw(out, r#"{"metric":"#);
+    json::labels(out, &series.labels);
+    if !series.floats.is_empty() {
+        json::raw(out, r#","values":"#);
+        json::array(out, &series.floats, |out, sample| {
+            pair(out, sample.timestamp_ms, |out| json::quoted_float(out, sample.value));
+        });
+    }
+    if !series.histograms.is_empty() {
+        json::raw(out, r#","histograms":"#);
+        json::array(out, &series.histograms, |out, (t, histogram)| {
+            pair(out, *t, |out| write_histogram(out, histogram));
+        });
+    }
+    out.push(b'}');
+}
+
+/// Count, sum and the buckets that are not empty, each with a number that says which of its bounds belong to it.
+fn write_histogram(out: &mut Vec<u8>, histogram: &FloatHistogram) {
+    json::raw(out, r#"{"count":"#);
+    json::quoted_float(out, histogram.count);
+    json::raw(out, r#","sum":"#);
+    json::quoted_float(out, histogram.sum);
+    let mut buckets = histogram.all_buckets().filter(|bucket| bucket.count != 0.0).peekable();
+    if buckets.peek().is_some() {
+        json::raw(out, r#","buckets":"#);
+        json::array(out, buckets, |out, bucket| {
+            let inclusive = match (bucket.lower_inclusive, bucket.upper_inclusive) {
+                (false, true) => "[0,",
+                (true, false) => "[1,",
+                (false, false) => "[2,",
+                (true, true) => "[3,",
+            };
+            json::raw(out, inclusive);
+            json::quoted_float(out, bucket.lower);
+            out.push(b',');
+            json::quoted_float(out, bucket.upper);
+            out.push(b',');
+            json::quoted_float(out, bucket.count);
+            out.push(b']');
+        });
+    }
+    out.push(b'}');
+}
+
+fn write_stats(out: &mut Vec<u8>, stats: &QueryStats) {
+    let t = stats.timings;
+    let evaluated = t.preparation_seconds + t.evaluation_seconds + t.sort_seconds;
+    let timings = [
+        ("evalTotalTime", evaluated),
+        ("resultSortTime", t.sort_seconds),
+        ("queryPreparationTime", t.preparation_seconds),
+        ("innerEvalTime", t.evaluation_seconds),
+        ("execQueueTime", t.queue_seconds),
+        ("execTotalTime", t.total_seconds),
+    ];
+    json::raw(out, r#"{"timings":"#);
+    json::object(out, timings, |out, (name, seconds)| {
+        json::raw(out, &format!("\"{name}\":{}", Plain(seconds)));
+    });
+    json::raw(out, r#","samples":{"#);
+    if let Some(steps) = &stats.samples_per_step {
+        json::raw(out, r#""totalQueryableSamplesPerStep":"#);
+        json::array(out, steps, |out, (t, count)| {
+            pair(out, *t, |out| json::integer(out, *count));
+        });
+        out.push(b',');
+    }
+    let counts = format!(
+        r#""totalQueryableSamples":{},"samplesRead":{},"peakSamples":{}}}}}"#,
+        stats.samples_total, stats.samples_read, stats.samples_peak
+    );
+    json::raw(out, &counts);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tidemark_core::model::histogram::Buckets;
+    use tidemark_core::model::labels::Labels;
+    use tidemark_core::model::sample::Sample;
+
+    use super::*;
+
+    fn check(value: &Value, expected: &str) {
+        let mut out = Vec::new();
+        query_data(&mut out, value, None);
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    fn sample(timestamp_ms: TimestampMs, value: f64) -> Sample {
+        Sample { timestamp_ms, value }
+    }
+
+    #[test]
+    fn scalars_and_strings() {
+        let scalar = Value::Scalar(sample(1500, 1e21));
+        check(&scalar, r#"{"resultType":"scalar","result":[1.500,"1000000000000000000000"]}"#);
+        let string = Value::String { timestamp_ms: 0, value: "a<b".to_owned() };
+        check(&string, r#"{"resultType":"string","result":[0,"a\u003cb"]}"#);
+    }
+
+    #[test]
+    fn vectors_and_matrices() {
+        check(&Value::Vector(vec![]), r#"{"resultType":"vector","result":[]}"#);
+        let up = Labels::from_pairs([("__name__", "up"), ("q", "a<\"b")]);
+        let value = SampleValue::Float(f64::NAN);
+        let vector = vec![VectorSample { labels: up.clone(), timestamp_ms: 1000, value }];
+        check(
+            &Value::Vector(vector),
+            r#"{"resultType":"vector","result":[{"metric":{"__name__":"up","q":"a<\"b"},"value":[1,"NaN"]}]}"#,
+        );
+        let floats = vec![sample(0, 1.0), sample(1, 0.5)];
+        let series = Series { labels: Labels::empty(), floats, histograms: vec![] };
+        check(
+            &Value::Matrix(vec![series]),
+            r#"{"resultType":"matrix","result":[{"metric":{},"values":[[0,"1"],[0.001,"0.5"]]}]}"#,
+        );
+    }
+
+    #[test]
+    fn histograms() {
+        let histogram = FloatHistogram {
+            count: 7.0,
+            sum: 2.5,
+            zero_threshold: 0.25,
+            zero_count: 3.0,
+            positive: Buckets::from_spans(&[(0, 3)], &[1.0, 0.0, 2.0]).unwrap(),
+            negative: Buckets::from_spans(&[(0, 1)], &[1.0]).unwrap(),
+            ..FloatHistogram::default()
+        };
+        let value = SampleValue::Histogram(Arc::new(histogram));
+        let vector = vec![VectorSample { labels: Labels::empty(), timestamp_ms: 0, value }];
+        check(
+            &Value::Vector(vector),
+            r#"{"resultType":"vector","result":[{"metric":{},"histogram":[0,{"count":"7","sum":"2.5","buckets":[[1,"-1","-0.5","1"],[3,"-0.25","0.25","3"],[0,"0.5","1","1"],[0,"2","4","2"]]}]}]}"#,
+        );
+    }
+
+    #[test]
+    fn stats() {
+        let stats = QueryStats {
+            samples_total: 3,
+            samples_read: 2,
+            samples_peak: 1,
+            samples_per_step: Some(vec![(1000, 3)]),
+            ..QueryStats::default()
+        };
+        let mut out = Vec::new();
+        write_stats(&mut out, &stats);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#"{"timings":{"evalTotalTime":0,"resultSortTime":0,"queryPreparationTime":0,"innerEvalTime":0,"execQueueTime":0,"execTotalTime":0},"samples":{"totalQueryableSamplesPerStep":[[1,3]],"totalQueryableSamples":3,"samplesRead":2,"peakSamples":1}}"#
+        );
+    }
+}
