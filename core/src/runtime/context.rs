@@ -5,9 +5,10 @@
 
 use super::task::Queue;
 use futures_util::future::LocalBoxFuture;
-use glommio::TaskQueueHandle;
+use glommio::{Shares, TaskQueueHandle};
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// What the simulated twin does in place of the real executor.
 pub(crate) trait Twin {
@@ -24,7 +25,29 @@ pub(crate) trait Twin {
 }
 
 /// The task queues of a real executor, by [`Queue`].
-pub(crate) struct Queues(pub(crate) [TaskQueueHandle; Queue::COUNT]);
+pub(crate) struct Queues([TaskQueueHandle; Queue::COUNT]);
+
+impl Queues {
+    /// Makes them on the glommio executor of this thread.
+    pub(super) fn create() -> Self {
+        Queues(Queue::ALL.map(|queue| {
+            let shares = Shares::Static(queue.shares());
+            glommio::executor().create_task_queue(shares, queue.latency(), queue.name())
+        }))
+    }
+
+    pub(super) fn get(&self, queue: Queue) -> TaskQueueHandle {
+        self.0[queue as usize]
+    }
+
+    /// How long the tasks of each queue have run so far.
+    pub(super) fn worked(&self) -> [Duration; Queue::COUNT] {
+        self.0.map(|queue| {
+            let stats = glommio::executor().task_queue_stats(queue);
+            stats.map_or(Duration::ZERO, |stats| stats.runtime())
+        })
+    }
+}
 
 /// The executor of a thread.
 #[derive(Clone)]
@@ -70,5 +93,13 @@ pub(crate) fn twin() -> Option<Rc<dyn Twin>> {
     CURRENT.with_borrow(|current| match current {
         Some(Context::Simulated(twin)) => Some(Rc::clone(twin)),
         Some(Context::Real(_)) | None => None,
+    })
+}
+
+/// The queues of the real executor of this thread, if it runs one.
+pub(super) fn queues() -> Option<Rc<Queues>> {
+    CURRENT.with_borrow(|current| match current {
+        Some(Context::Real(queues)) => Some(Rc::clone(queues)),
+        Some(Context::Simulated(_)) | None => None,
     })
 }

@@ -4,18 +4,24 @@
 //! every core has returned. A core that fails makes the others stop, and the first failure is what `run` returns; glommio's own
 //! pool reports success when an executor could not even be made, so every thread's result is looked at here.
 
-use super::context::{self, Context};
+use super::context::{self, Context, Queues};
+use super::preflight::{self, PreflightError};
+use super::probe;
+use super::sentinel::{self, Pulses, Watcher};
+use super::shield;
+use super::signals;
 use super::stop::{self, ReloadSignal, StopSignal, Stopper};
 use super::task::{PREEMPT_EVERY, Queue, spawn_into};
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement};
 use std::any::Any;
 use std::future::Future;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::mpsc;
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 /// Memory an executor registers with the kernel for its I/O buffers. The default of glommio, 30 times as much, does not fit
@@ -32,26 +38,52 @@ pub struct Options {
     pub cores: usize,
     /// Whether each is pinned to a processor of its own (when there are enough).
     pub pin: bool,
+    /// How long a task that offers to yield can keep the core.
+    pub preempt_every: Duration,
     /// How long the cores may take to finish once the process stops.
     pub stop_within: Duration,
+    /// Whether TERM, INT and HUP are listened to.
+    pub signals: bool,
+    /// Whether the sentinel watches the executors. Off only to show what happens then.
+    pub sentinel: bool,
+    /// How long a core may give no answer before the sentinel aborts the process.
+    pub silence_max: Duration,
 }
 
 impl Default for Options {
-    /// One executor for every processor this process may use, pinned.
+    /// One executor for every processor this process may use, pinned, watched, without signals.
     fn default() -> Self {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        Options { cores, pin: true, stop_within: Duration::from_secs(30) }
+        Options {
+            cores: thread::available_parallelism().map_or(1, usize::from),
+            pin: true,
+            preempt_every: PREEMPT_EVERY,
+            stop_within: Duration::from_secs(30),
+            signals: false,
+            sentinel: true,
+            silence_max: Duration::from_secs(20),
+        }
     }
 }
 
 /// Why the executors did not run to a clean end.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
+    /// The system lacks what executors need.
+    #[error(transparent)]
+    Preflight(#[from] PreflightError),
     /// A thread could not be started.
-    #[error("cannot start the thread of core {core}: {source}")]
+    #[error("cannot start the thread of {what}: {source}")]
     Thread {
-        /// Which.
-        core: usize,
+        /// What it is for.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The trial file that every executor opens first could not be written or opened.
+    #[error("cannot write and open a trial file in {dir}: {source}", dir = dir.display())]
+    Probe {
+        /// Where.
+        dir: PathBuf,
         /// Why.
         source: io::Error,
     },
@@ -92,18 +124,40 @@ pub struct CoreContext {
     pub stop: StopSignal,
     /// Says when the configuration is to be read anew.
     pub reload: ReloadSignal,
+    pulses: Pulses,
 }
 
 impl CoreContext {
     /// A context outside [`run`]: for the simulation and for tests, where all "cores" share a thread.
     pub fn standalone(core: usize, cores: usize) -> Self {
-        CoreContext::new(core, cores, &Stopper::new(cores, || ()))
+        CoreContext::new(core, &Stopper::new(cores, || ()), Pulses::new(cores))
     }
 
-    fn new(core: usize, cores: usize, stopper: &Stopper) -> Self {
+    fn new(core: usize, stopper: &Stopper, pulses: Pulses) -> Self {
         let (stop, reload) = stop::listen(stopper, core);
-        CoreContext { core, cores, stop, reload }
+        CoreContext { core, cores: pulses.cores(), stop, reload, pulses }
     }
+
+    /// What this core's executor has counted since it began.
+    pub fn stats(&self) -> Stats {
+        let counts = self.pulses.counts(self.core);
+        Stats {
+            rescues: counts.rescues,
+            long_polls: counts.long_polls,
+            worked: context::queues().map(|queues| queues.worked()).unwrap_or_default(),
+        }
+    }
+}
+
+/// Counters of one executor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Times the sentinel had to wake an executor that slept although tasks could run.
+    pub rescues: u64,
+    /// Times a task kept the core so long that the sentinel's tick was overdue.
+    pub long_polls: u64,
+    /// Time the tasks of each queue have run; the order is that of [`Queue::ALL`]. Zero in the simulation.
+    pub worked: [Duration; Queue::COUNT],
 }
 
 /// What the threads tell the one that waits for them.
@@ -112,31 +166,44 @@ enum Event {
     Ended { core: usize, outcome: Result<(), RuntimeError> },
 }
 
-/// Runs `start` on each core and returns when all have returned. `probe_dir` lies on the file system of the data.
+/// Runs `start` on each core and returns when all have returned. `probe_dir` lies on the file system of the data and is made
+/// when it does not exist.
 pub fn run<F, Fut>(options: &Options, probe_dir: &Path, start: F) -> Result<(), RuntimeError>
 where
     F: Fn(CoreContext) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = ()> + 'static,
 {
-    let _ = probe_dir;
+    preflight::check()?;
     let (events, inbox) = mpsc::channel();
     let on_stop = events.clone();
     let stopper = Stopper::new(options.cores, move || drop(on_stop.send(Event::Stopping)));
+    let pulses = Pulses::new(options.cores);
+    let listener = options.signals.then(|| signals::Listener::start(stopper.clone()));
+    let _listener = listener.transpose().map_err(|source| thread_error("signals", source))?;
+    let watcher = options.sentinel.then(|| Watcher::start(pulses.clone(), options.silence_max));
+    let watcher = watcher.transpose().map_err(|source| thread_error("the sentinel", source))?;
     let processors = if options.pin { allowed_processors() } else { Vec::new() };
     let mut running = Vec::with_capacity(options.cores);
     let mut first_failure = None;
     for core in 0..options.cores {
-        let processor = (processors.len() >= options.cores).then(|| processors[core]);
-        let cores = options.cores;
-        let (start, events, orders) = (start.clone(), events.clone(), stopper.clone());
+        let seat = Seat {
+            core,
+            processor: (processors.len() >= options.cores).then(|| processors[core]),
+            preempt_every: options.preempt_every,
+            probe_dir: probe_dir.to_owned(),
+            stopper: stopper.clone(),
+            pulses: pulses.clone(),
+            watcher: watcher.as_ref().map(Watcher::thread),
+        };
+        let (start, events) = (start.clone(), events.clone());
         let body = move || {
-            let outcome = run_core(core, cores, processor, &orders, start);
+            let outcome = seat.run(start);
             drop(events.send(Event::Ended { core, outcome }));
         };
         match thread::Builder::new().name(format!("core-{core}")).spawn(body) {
             Ok(_) => running.push(core),
             Err(source) => {
-                first_failure = Some(RuntimeError::Thread { core, source });
+                first_failure = Some(thread_error(&format!("core {core}"), source));
                 stopper.stop();
                 break;
             }
@@ -144,6 +211,10 @@ where
     }
     let ended = wait_for_all(&inbox, running, &stopper, options.stop_within);
     first_failure.map_or(ended, Err)
+}
+
+fn thread_error(what: &str, source: io::Error) -> RuntimeError {
+    RuntimeError::Thread { what: what.to_owned(), source }
 }
 
 /// Collects the result of every core; the first failure stops the rest.
@@ -182,42 +253,71 @@ fn wait_for_all(
     result
 }
 
-/// The whole life of one executor, on its own thread.
-fn run_core<F, Fut>(
+/// What one executor's thread needs to know.
+struct Seat {
     core: usize,
-    cores: usize,
     processor: Option<usize>,
-    stopper: &Stopper,
-    start: F,
-) -> Result<(), RuntimeError>
-where
-    F: Fn(CoreContext) -> Fut,
-    Fut: Future<Output = ()> + 'static,
-{
-    let body = || -> Result<(), RuntimeError> {
-        let executor = make_executor()
-            .map_err(|error| RuntimeError::Executor { core, reason: error.to_string() })?;
-        if let Some(processor) = processor {
-            // After the executor was made, so that its blocking threads may run elsewhere.
-            pin_to(processor)
-                .map_err(|error| RuntimeError::Executor { core, reason: error.to_string() })?;
-        }
-        executor.run(async {
-            let _entered = context::enter(Context::Real(Rc::new(Queue::create_all())));
-            let context = CoreContext::new(core, cores, stopper);
-            spawn_into(Queue::Control, start(context)).await;
-        });
-        Ok(())
-    };
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
-        Err(RuntimeError::Panicked { core, reason: panic_message(panic.as_ref()).to_owned() })
-    })
+    preempt_every: Duration,
+    probe_dir: PathBuf,
+    stopper: Stopper,
+    pulses: Pulses,
+    watcher: Option<Thread>,
 }
 
-fn make_executor() -> Result<LocalExecutor, glommio::GlommioError<()>> {
+impl Seat {
+    /// The whole life of one executor, on its own thread.
+    fn run<F, Fut>(self, start: F) -> Result<(), RuntimeError>
+    where
+        F: Fn(CoreContext) -> Fut,
+        Fut: Future<Output = ()> + 'static,
+    {
+        let core = self.core;
+        let failed = |reason: String| RuntimeError::Executor { core, reason };
+        let life = || {
+            let executor =
+                make_executor(self.preempt_every).map_err(|error| failed(error.to_string()))?;
+            let executor = ManuallyDrop::new(executor);
+            if let Some(processor) = self.processor {
+                // After the executor was made, so that its blocking threads may run elsewhere.
+                pin_to(processor).map_err(|error| failed(error.to_string()))?;
+            }
+            let armed = self.watcher.is_some().then(|| sentinel::arm(&self.pulses, core));
+            let result = executor.run(self.live(start));
+            drop(armed);
+            // Not after a panic: dropping an executor in the middle of a task panics again, which aborts.
+            drop(ManuallyDrop::into_inner(executor));
+            result
+        };
+        catch_unwind(AssertUnwindSafe(life)).unwrap_or_else(|panic| {
+            Err(RuntimeError::Panicked { core, reason: panic_message(panic.as_ref()).to_owned() })
+        })
+    }
+
+    /// The first task of the executor: sets the stage, then runs `start` in the control queue.
+    async fn live<F, Fut>(&self, start: F) -> Result<(), RuntimeError>
+    where
+        F: Fn(CoreContext) -> Fut,
+        Fut: Future<Output = ()> + 'static,
+    {
+        let _entered = context::enter(Context::Real(Rc::new(Queues::create())));
+        if let Some(watcher) = &self.watcher {
+            let tick = sentinel::tick(self.pulses.clone(), self.core, watcher.clone());
+            spawn_into(Queue::Control, tick).detach();
+        }
+        probe::run(&self.probe_dir, self.core)
+            .await
+            .map_err(|source| RuntimeError::Probe { dir: self.probe_dir.clone(), source })?;
+        let context = CoreContext::new(self.core, &self.stopper, self.pulses.clone());
+        spawn_into(Queue::Control, start(context)).await;
+        shield::end_all().await;
+        Ok(())
+    }
+}
+
+fn make_executor(preempt_every: Duration) -> Result<LocalExecutor, glommio::GlommioError<()>> {
     LocalExecutorBuilder::new(Placement::Unbound)
         .io_memory(IO_MEMORY_BYTES)
-        .preempt_timer(PREEMPT_EVERY)
+        .preempt_timer(preempt_every)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
         .make()
 }
@@ -259,14 +359,16 @@ fn pin_to(processor: usize) -> io::Result<()> {
 mod tests {
     use super::super::mailbox::{self, external};
     use super::super::net::{TcpListener, TcpStream};
-    use super::super::{sleep, spawn, timeout, unblock, yield_if_needed};
+    use super::super::{sleep, spawn, timeout, unblock, yield_if_needed, yield_now};
     use super::*;
-    use futures_util::{AsyncReadExt, AsyncWriteExt};
+    use futures_util::{AsyncReadExt, AsyncWriteExt, FutureExt};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Poll;
 
     fn options(cores: usize) -> Options {
-        Options { cores, pin: false, stop_within: Duration::from_secs(5) }
+        let stop_within = Duration::from_secs(5);
+        Options { cores, pin: false, stop_within, ..Options::default() }
     }
 
     fn on_cores<F, Fut>(cores: usize, start: F) -> Result<(), RuntimeError>
@@ -394,5 +496,73 @@ mod tests {
         })
         .unwrap();
         thread.join().unwrap();
+    }
+
+    /// Without the shield both halves panic: glommio counts the wakers of a task in sixteen bits.
+    #[test]
+    fn one_task_waits_in_forty_thousand_places() {
+        const PLACES: u32 = 40_000;
+        on_cores(1, |_| async {
+            let (senders, answers): (Vec<_>, Vec<_>) =
+                (0..PLACES).map(|_| external::oneshot::channel::<u32>()).unzip();
+            let waiting = spawn(async move {
+                // `join_all` polls many futures through wakers of its own; a plain loop does not.
+                let mut answers: Vec<_> = answers.into_iter().map(Some).collect();
+                let mut sum = 0;
+                std::future::poll_fn(move |cx| {
+                    for slot in &mut answers {
+                        if let Some(Poll::Ready(answer)) = slot.as_mut().map(|a| a.poll_unpin(cx)) {
+                            sum += u64::from(answer.unwrap());
+                            *slot = None;
+                        }
+                    }
+                    let done = answers.iter().all(Option::is_none);
+                    if done { Poll::Ready(sum) } else { Poll::Pending }
+                })
+                .await
+            });
+            yield_now().await;
+            // All wakes come from another thread while this one is blocked.
+            let answer = move || senders.into_iter().for_each(|sender| sender.send(1).unwrap());
+            thread::spawn(answer).join().unwrap();
+            assert_eq!(waiting.await, u64::from(PLACES));
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn tasks_left_over_are_dropped_with_their_executor() {
+        on_cores(1, |_| async {
+            let busy = spawn(async {
+                let _inner = spawn(std::future::pending::<()>());
+                loop {
+                    yield_now().await;
+                }
+            });
+            busy.detach();
+            yield_now().await;
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn an_idle_core_sleeps() {
+        on_cores(1, |ctx| async move {
+            sleep(Duration::from_millis(150)).await;
+            let before = thread_time();
+            sleep(Duration::from_millis(400)).await;
+            let used = thread_time().saturating_sub(before);
+            assert!(used < Duration::from_millis(12), "{used:?} of 400 ms");
+            assert_eq!(ctx.stats().rescues, 0);
+        })
+        .unwrap();
+    }
+
+    /// Processor time of the calling thread.
+    fn thread_time() -> Duration {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the call writes the structure given.
+        unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
     }
 }

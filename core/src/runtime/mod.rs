@@ -16,13 +16,20 @@
     reason = "the clocks and the watcher threads are implemented here"
 )]
 
+#[cfg(test)]
+mod child;
 pub mod clock;
 mod context;
 pub mod disk;
 pub mod executors;
+mod interrupt;
 pub mod mailbox;
 pub mod net;
+pub mod preflight;
+mod probe;
+mod sentinel;
 mod shield;
+mod signals;
 pub mod sim;
 mod stop;
 mod task;

@@ -10,9 +10,14 @@
 //! ```
 //!
 //! The second effect is welcome too: a hundred messages that arrive while the task waits to run cost one wake, not a hundred.
+//!
+//! The shield is also where tasks end with their executor. glommio drops what is still queued when the executor itself is dropped,
+//! and panics if such a task holds the handle of another one, since canceling needs a live executor. So [`end_all`] drops
+//! every task that can run beforehand, when its turn comes.
 
 use futures_util::task::{ArcWake, waker_ref};
 use pin_project_lite::pin_project;
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,8 +46,9 @@ impl ArcWake for Shield {
 pin_project! {
     /// `F`, polled with a waker that may be cloned without limit.
     pub(crate) struct Shielded<F> {
+        // `None` once the executor ended first.
         #[pin]
-        future: F,
+        future: Option<F>,
         shield: Arc<Shield>,
     }
 }
@@ -50,7 +56,7 @@ pin_project! {
 impl<F> Shielded<F> {
     pub(crate) fn new(future: F) -> Self {
         let shield = Shield { task: OnceLock::new(), woken: AtomicBool::new(true) };
-        Shielded { future, shield: Arc::new(shield) }
+        Shielded { future: Some(future), shield: Arc::new(shield) }
     }
 }
 
@@ -58,13 +64,35 @@ impl<F: Future> Future for Shielded<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
+        let mut this = self.project();
+        if ENDING.get() {
+            this.future.set(None);
+        }
+        let Some(future) = this.future.as_pin_mut() else {
+            return Poll::Pending;
+        };
         let task = this.shield.task.get_or_init(|| cx.waker().clone());
         debug_assert!(task.will_wake(cx.waker()), "a spawned future never moves to another task");
         // Cleared before the poll: what is woken from here on runs the task again.
         this.shield.woken.swap(false, Ordering::AcqRel);
         let waker = waker_ref(this.shield);
-        this.future.poll(&mut Context::from_waker(&waker))
+        future.poll(&mut Context::from_waker(&waker))
+    }
+}
+
+thread_local! {
+    /// Whether the executor of this thread is about to be dropped.
+    static ENDING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Turns for the queues in [`end_all`]; each lets every queue with work run, and a task needs one turn to be dropped.
+const LAST_TURNS: usize = 64;
+
+/// Drops all tasks of this executor that can run. Those that wait for something are dropped with what they wait for.
+pub(super) async fn end_all() {
+    ENDING.set(true);
+    for _ in 0..LAST_TURNS {
+        glommio::executor().yield_task_queue_now().await;
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::context::{self, Context};
 use super::shield::Shielded;
-use glommio::{Latency, Shares, TaskQueueHandle};
+use glommio::Latency;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -29,9 +29,10 @@ pub enum Queue {
 
 impl Queue {
     /// How many there are.
-    pub(crate) const COUNT: usize = 4;
+    pub const COUNT: usize = 4;
 
-    const ALL: [Queue; Queue::COUNT] =
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Queue; Queue::COUNT] =
         [Queue::Ingest, Queue::Query, Queue::Background, Queue::Control];
 
     /// Its name in metrics.
@@ -44,7 +45,7 @@ impl Queue {
         }
     }
 
-    fn shares(self) -> usize {
+    pub(super) fn shares(self) -> usize {
         match self {
             Queue::Ingest | Queue::Control => 1000,
             Queue::Query => 200,
@@ -52,22 +53,11 @@ impl Queue {
         }
     }
 
-    fn latency(self) -> Latency {
+    pub(super) fn latency(self) -> Latency {
         match self {
             Queue::Ingest | Queue::Control => Latency::Matters(PREEMPT_EVERY),
             Queue::Query | Queue::Background => Latency::NotImportant,
         }
-    }
-
-    /// Makes all queues on the glommio executor of this thread.
-    pub(super) fn create_all() -> context::Queues {
-        context::Queues(Queue::ALL.map(|queue| {
-            glommio::executor().create_task_queue(
-                Shares::Static(queue.shares()),
-                queue.latency(),
-                queue.name(),
-            )
-        }))
     }
 }
 
@@ -200,12 +190,6 @@ async fn run_joined<T>(future: impl Future<Output = T>, joint: Rc<RefCell<Joint<
     }
     if let Some(awaiter) = joint.awaiter.take() {
         awaiter.wake();
-    }
-}
-
-impl context::Queues {
-    pub(super) fn get(&self, queue: Queue) -> TaskQueueHandle {
-        self.0[queue as usize]
     }
 }
 
