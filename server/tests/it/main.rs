@@ -1,0 +1,24 @@
+//! End to end: the real binary, with the components it is used with around it.
+//!
+//! Every test starts its own servers on free loopback ports, with scratch directories, and ends them by their process ids. A
+//! component that is missing fails its test with a sentence that says so; `scripts/test` installs them all.
+//! `docs/TESTING.md` tells what is tested where.
+
+// Ordinary threaded test code beside the server, never on its cores.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod components;
+mod exporter;
+mod harness;
+mod remote_write;
+
+mod bad_requests;
+mod bad_targets;
+mod comparison;
+mod disk_full;
+mod idle;
+mod kill;
+mod lifecycle;
+mod peers;
+mod promtool;
+mod sender;
