@@ -1,3 +1,5 @@
+//! Relabelling: each action by example, and what holds for every rule by property.
+
 use super::*;
 use proptest::prelude::*;
 use tidemark_core::model::labels::Labels;

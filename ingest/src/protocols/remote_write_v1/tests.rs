@@ -1,3 +1,5 @@
+//! Remote write 1.0 against an encoder that is not ours (`prost`), and against bodies that are cut off, flipped or hostile.
+
 use super::*;
 use crate::limits::LABEL_VALUE_BYTES_MAX;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! The text format: every shape of sample, the place that an error names, and text that is nearly right.
+
 use super::*;
 use proptest::prelude::*;
 use tidemark_core::model::labels::Labels;
