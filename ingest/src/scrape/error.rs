@@ -10,7 +10,7 @@ use super::fetch::FetchError;
 pub enum ScrapeError {
     /// No response.
     #[error(transparent)]
-    Fetch(#[from] FetchError),
+    Fetch(FetchError),
     /// A response, but not 200.
     #[error("server returned HTTP status {0}")]
     Status(http::StatusCode),
@@ -86,6 +86,15 @@ pub enum ScrapeError {
         /// How many are allowed.
         limit: u64,
     },
+}
+
+impl From<FetchError> for ScrapeError {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::BodyTooLarge => ScrapeError::BodySize,
+            other => ScrapeError::Fetch(other),
+        }
+    }
 }
 
 impl ScrapeError {
