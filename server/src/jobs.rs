@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use tidemark_ingest::relabel::{Action, Rule, RuleOptions};
-use tidemark_ingest::scrape::negotiate::Protocol;
+use tidemark_ingest::scrape::negotiate::{Escaping, Protocol};
 use tidemark_ingest::scrape::{
     Fetch, FetchError, FetchLimits, Job, JobLimits, JobName, TargetGroup,
 };
@@ -47,6 +47,7 @@ fn job(config: &ScrapeConfig) -> Result<Job, String> {
         track_timestamps_staleness: config.track_timestamps_staleness,
         enable_compression: config.enable_compression,
         protocols: if protocols.is_empty() { Protocol::SUPPORTED.to_vec() } else { protocols },
+        escaping: Escaping::from_name(&config.metric_name_escaping_scheme).unwrap_or_default(),
         fallback_protocol: Protocol::from_name(&config.fallback_scrape_protocol),
         limits: JobLimits {
             body_bytes: config.body_size_limit.0,

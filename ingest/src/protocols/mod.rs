@@ -3,7 +3,11 @@
 //! Nothing here does I/O, reads a clock or knows who sent the bytes; every length is checked before memory is taken
 //! for it.
 
+pub mod bounds;
+pub mod exposition;
+pub mod lines;
 pub mod number;
+pub mod openmetrics;
 pub mod remote_write_v1;
 pub mod text;
 pub mod wire;

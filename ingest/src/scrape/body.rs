@@ -27,7 +27,7 @@ const INFLATE_BYTES: usize = 64 << 10;
 /// Asks `target` for its metrics.
 pub(super) fn request(job: &Job, target: &Target) -> Request<Bytes> {
     let mut request = Request::get(target.url.clone())
-        .header(ACCEPT, accept_header(&job.protocols, job.legacy_names))
+        .header(ACCEPT, accept_header(&job.protocols, job.escaping))
         .header(USER_AGENT, AGENT)
         .header(SCRAPE_TIMEOUT, target.timeout.as_secs_f64().to_string())
         .extension(JobName(Arc::from(job.name.as_str())));

@@ -1,6 +1,6 @@
 //! Why a scrape failed, in the words that `lastError` shows.
 
-use crate::protocols::text::{SampleLine, SyntaxError};
+use crate::protocols::lines::{SampleLine, SyntaxError};
 use crate::rows::LabelError;
 
 use super::fetch::FetchError;

@@ -5,7 +5,7 @@ use tidemark_core::model::metadata::{Metadata, MetricType};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::limits::{HELP_BYTES_MAX, METADATA_PER_BODY_MAX, truncated};
-use crate::protocols::text::{MetricName, unescape_help};
+use crate::protocols::lines::{HelpText, MetricName};
 use crate::rows::Rows;
 
 /// Scrapes for which a family is remembered that does not come any more.
@@ -45,13 +45,22 @@ impl Families {
         }
     }
 
-    /// Notes the help text, as it is written, of a family.
-    pub(super) fn set_help(&mut self, name: MetricName<'_>, raw: &[u8]) {
+    /// Notes the help text of a family.
+    pub(super) fn set_help(&mut self, name: MetricName<'_>, text: HelpText<'_>) {
         let Some(family) = self.family(name) else { return };
-        let hash = xxh3_64(raw);
+        let hash = xxh3_64(text.raw.as_bytes());
         if family.help_hash != hash {
             family.help_hash = hash;
-            truncated(&unescape_help(raw), HELP_BYTES_MAX).clone_into(&mut family.metadata.help);
+            truncated(&text.unescaped(), HELP_BYTES_MAX).clone_into(&mut family.metadata.help);
+            family.changed = true;
+        }
+    }
+
+    /// Notes the unit of a family.
+    pub(super) fn set_unit(&mut self, name: MetricName<'_>, unit: &str) {
+        let Some(family) = self.family(name) else { return };
+        if family.metadata.unit != unit {
+            truncated(unit, HELP_BYTES_MAX).clone_into(&mut family.metadata.unit);
             family.changed = true;
         }
     }
@@ -104,6 +113,7 @@ mod tests {
             match entry {
                 Entry::Type(name, kind) => families.set_type(name, kind),
                 Entry::Help(name, text) => families.set_help(name, text),
+                Entry::Unit(name, unit) => families.set_unit(name, unit),
                 Entry::Sample(_) => {}
             }
         }

@@ -6,6 +6,7 @@
 use tidemark_core::model::labels::{
     Fingerprint, Labels, is_legacy_label_name, is_legacy_metric_name,
 };
+use tidemark_core::model::metadata::MetricType;
 use tidemark_core::model::sample::{STALE_NAN, Sample};
 use tidemark_core::model::time::TimestampMs;
 use tidemark_core::runtime;
@@ -14,9 +15,12 @@ use super::cache::{Cache, Found, LineHash, Series};
 use super::error::ScrapeError;
 use super::families::Families;
 use super::job::{Job, JobLimits};
+use super::negotiate::Format;
 use crate::label_set::LabelSet;
 use crate::limits::{SAMPLES_PER_BODY_MAX, excerpt};
-use crate::protocols::text::{Entry, Parser, SampleLine};
+use crate::protocols::exposition::Exposition;
+use crate::protocols::lines::{Entry, SampleLine};
+use crate::protocols::{bounds, openmetrics, text};
 use crate::relabel;
 use crate::rows::Rows;
 
@@ -66,6 +70,8 @@ pub(super) struct Intake<'a> {
     pub(super) families: &'a std::cell::RefCell<Families>,
     pub(super) rows: &'a mut Rows,
     pub(super) counts: Counts,
+    /// Type of the family whose samples come.
+    pub(super) kind: MetricType,
 }
 
 impl Intake<'_> {
@@ -73,16 +79,24 @@ impl Intake<'_> {
     pub(super) async fn take(
         &mut self,
         body: &[u8],
+        format: Format,
         labels: &mut LabelSet,
         encoded: &mut Vec<u8>,
     ) -> Result<(), ScrapeError> {
-        let mut parser = Parser::new(body);
+        let mut parser = match format {
+            Format::PrometheusText => Exposition::Text(text::Parser::new(body)),
+            Format::OpenMetrics => Exposition::OpenMetrics(openmetrics::Parser::new(body)),
+        };
         loop {
             for _ in 0..ENTRIES_PER_SLICE {
                 let Some(entry) = parser.next_entry()? else { return self.check_sample_limit() };
                 match entry {
-                    Entry::Type(name, kind) => self.families.borrow_mut().set_type(name, kind),
+                    Entry::Type(name, kind) => {
+                        self.kind = kind;
+                        self.families.borrow_mut().set_type(name, kind);
+                    }
                     Entry::Help(name, text) => self.families.borrow_mut().set_help(name, text),
+                    Entry::Unit(name, unit) => self.families.borrow_mut().set_unit(name, unit),
                     Entry::Sample(line) => self.take_sample(&line, body, labels, encoded)?,
                 }
             }
@@ -107,6 +121,7 @@ impl Intake<'_> {
                 labels.clear();
                 encoded.clear();
                 line.labels(body, labels)?;
+                bounds::normalize(self.kind, labels);
                 if !self.finish_labels(labels, encoded).map_err(|error| error.at(line, body))? {
                     self.cache.add_dropped(hash);
                     return Ok(());

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::negotiate::Protocol;
+use super::negotiate::{Escaping, Protocol};
 use crate::relabel::Rule;
 
 /// One `scrape_config`.
@@ -34,6 +34,8 @@ pub struct Job {
     pub enable_compression: bool,
     /// Formats to ask for, the best first.
     pub protocols: Vec<Protocol>,
+    /// How targets are asked to write names that need quotes.
+    pub escaping: Escaping,
     /// How a body is read whose content type says nothing useful; without one it is an error.
     pub fallback_protocol: Option<Protocol>,
     /// Bounds on what a scrape may bring.
@@ -64,6 +66,7 @@ impl Default for Job {
             track_timestamps_staleness: false,
             enable_compression: true,
             protocols: Protocol::SUPPORTED.to_vec(),
+            escaping: Escaping::AllowUtf8,
             fallback_protocol: None,
             limits: JobLimits::default(),
             relabel_rules: Vec::new(),

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
+use tidemark_core::model::metadata::MetricType;
 use tidemark_core::model::time::TimestampMs;
 use tidemark_core::runtime;
 use tidemark_core::runtime::clock::{self, Instant};
@@ -218,7 +219,7 @@ impl Runner {
         let mut inflated = std::mem::take(&mut scratch.body);
         let read = body::read(&settings.job, response, &mut inflated).await;
         let taken = match read {
-            Ok((body, _)) => {
+            Ok((body, format)) => {
                 let (rows, labels, encoded) = scratch.split();
                 let mut intake = Intake {
                     job: &settings.job,
@@ -228,8 +229,9 @@ impl Runner {
                     families: &self.shared.families,
                     rows,
                     counts: Counts::default(),
+                    kind: MetricType::Unknown,
                 };
-                let taken = intake.take(body, labels, encoded).await;
+                let taken = intake.take(body, format, labels, encoded).await;
                 *counts = intake.counts;
                 taken.map(|()| body.len())
             }

@@ -5,6 +5,10 @@ use std::fmt::Write as _;
 /// A format that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
+    /// OpenMetrics 1.0.0.
+    OpenMetricsText1_0_0,
+    /// OpenMetrics 0.0.1.
+    OpenMetricsText0_0_1,
     /// Prometheus text 0.0.4.
     PrometheusText0_0_4,
     /// Prometheus text 1.0.0: names in UTF-8.
@@ -14,9 +18,48 @@ pub enum Protocol {
 /// How a body is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// [`crate::protocols::openmetrics`].
+    OpenMetrics,
     /// [`crate::protocols::text`].
     PrometheusText,
 }
+
+/// How a target is to write names that are more than letters, digits and underscores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Escaping {
+    /// As they are.
+    #[default]
+    AllowUtf8,
+    /// Every other character becomes an underscore.
+    Underscores,
+    /// Dots become `_dot_`, underscores two, other characters one.
+    Dots,
+    /// Characters become their code in hexadecimal; can be undone.
+    Values,
+}
+
+/// Every scheme and its name, in configuration files and in headers.
+const ESCAPINGS: [(&str, Escaping); 4] = [
+    ("allow-utf-8", Escaping::AllowUtf8),
+    ("underscores", Escaping::Underscores),
+    ("dots", Escaping::Dots),
+    ("values", Escaping::Values),
+];
+
+impl Escaping {
+    /// The scheme called `name`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        ESCAPINGS.iter().find(|(n, _)| *n == name).map(|&(_, scheme)| scheme)
+    }
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        ESCAPINGS[self as usize].0
+    }
+}
+
+/// Weight, in tenths, of the format that is wanted most: Prometheus' own.
+const WEIGHT_MAX: usize = 6;
 
 struct Row {
     protocol: Protocol,
@@ -29,7 +72,21 @@ struct Row {
     format: Format,
 }
 
-const TABLE: [Row; 2] = [
+const TABLE: [Row; 4] = [
+    Row {
+        protocol: Protocol::OpenMetricsText1_0_0,
+        name: "OpenMetricsText1.0.0",
+        media_type: "application/openmetrics-text;version=1.0.0",
+        escaping: true,
+        format: Format::OpenMetrics,
+    },
+    Row {
+        protocol: Protocol::OpenMetricsText0_0_1,
+        name: "OpenMetricsText0.0.1",
+        media_type: "application/openmetrics-text;version=0.0.1",
+        escaping: false,
+        format: Format::OpenMetrics,
+    },
     Row {
         protocol: Protocol::PrometheusText1_0_0,
         name: "PrometheusText1.0.0",
@@ -48,8 +105,12 @@ const TABLE: [Row; 2] = [
 
 impl Protocol {
     /// All that can be read, the best first.
-    pub const SUPPORTED: [Protocol; 2] =
-        [Protocol::PrometheusText1_0_0, Protocol::PrometheusText0_0_4];
+    pub const SUPPORTED: [Protocol; 4] = [
+        Protocol::OpenMetricsText1_0_0,
+        Protocol::OpenMetricsText0_0_1,
+        Protocol::PrometheusText1_0_0,
+        Protocol::PrometheusText0_0_4,
+    ];
 
     /// The protocol that configuration files call `name`.
     pub fn from_name(name: &str) -> Option<Self> {
@@ -67,14 +128,16 @@ impl Protocol {
 }
 
 /// The `Accept` header that asks for `protocols` in this order, and for anything else last.
-pub fn accept_header(protocols: &[Protocol], legacy_names: bool) -> String {
-    let escaping = if legacy_names { ";escaping=underscores" } else { ";escaping=allow-utf-8" };
+pub fn accept_header(protocols: &[Protocol], escaping: Escaping) -> String {
     let mut header = String::new();
-    let mut weight = protocols.len() + 1;
+    let mut weight = WEIGHT_MAX;
     for row in protocols.iter().map(|p| p.row()) {
-        let escaping = if row.escaping { escaping } else { "" };
-        let _ = write!(header, "{}{escaping};q=0.{weight},", row.media_type);
-        weight -= 1;
+        header.push_str(row.media_type);
+        if row.escaping {
+            let _ = write!(header, ";escaping={}", escaping.as_str());
+        }
+        let _ = write!(header, ";q=0.{weight},");
+        weight = weight.saturating_sub(1).max(1);
     }
     let _ = write!(header, "*/*;q=0.{weight}");
     header
@@ -83,8 +146,12 @@ pub fn accept_header(protocols: &[Protocol], legacy_names: bool) -> String {
 /// How to read a body of this `Content-Type`; the error says why it cannot be read.
 pub fn format_of(content_type: &str, fallback: Option<Protocol>) -> Result<Format, String> {
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    if media_type.eq_ignore_ascii_case("text/plain") {
-        return Ok(Format::PrometheusText);
+    let known = |row: &&Row| {
+        let own = row.media_type.split(';').next().unwrap_or_default();
+        own.eq_ignore_ascii_case(media_type)
+    };
+    if let Some(row) = TABLE.iter().find(known) {
+        return Ok(row.format);
     }
     if let Some(protocol) = fallback {
         return Ok(protocol.row().format);
@@ -104,8 +171,8 @@ mod tests {
     #[test]
     fn accept_names_the_best_first() {
         assert_eq!(
-            accept_header(&Protocol::SUPPORTED, false),
-            "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+            accept_header(&Protocol::SUPPORTED, Escaping::AllowUtf8),
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
         );
     }
 
@@ -115,6 +182,8 @@ mod tests {
         for good in ["text/plain", "text/plain; version=0.0.4; charset=utf-8", "Text/Plain ;x"] {
             assert_eq!(format_of(good, None), text);
         }
+        let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        assert_eq!(format_of(openmetrics, None), Ok(Format::OpenMetrics));
         assert_eq!(format_of("", Some(Protocol::PrometheusText0_0_4)), text);
         assert_eq!(
             format_of("", None).unwrap_err(),
@@ -130,6 +199,9 @@ mod tests {
     fn names_go_round() {
         for protocol in Protocol::SUPPORTED {
             assert_eq!(Protocol::from_name(protocol.as_str()), Some(protocol));
+        }
+        for (name, scheme) in ESCAPINGS {
+            assert_eq!((Escaping::from_name(name), scheme.as_str()), (Some(scheme), name));
         }
     }
 }

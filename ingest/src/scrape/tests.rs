@@ -224,7 +224,7 @@ fn the_request_says_what_is_wanted() {
         assert_eq!(header("x-prometheus-scrape-timeout-seconds"), "10");
         assert_eq!(header("accept-encoding"), "gzip");
         assert!(header("user-agent").starts_with("Tidemark/"));
-        assert!(header("accept").starts_with("text/plain;version=1.0.0"));
+        assert!(header("accept").starts_with("application/openmetrics-text;version=1.0.0"));
         assert_eq!(requests[0].extensions().get::<JobName>(), Some(&JobName("j".into())));
     });
 }
@@ -586,5 +586,34 @@ fn dropped_and_impossible_targets_are_told() {
         assert_eq!(bench.scraper.dropped_targets().len(), 1);
         assert_eq!(bench.scraper.dropped_target_counts()["j"], 2);
         assert_eq!(bench.scraper.job_names(), ["j"]);
+    });
+}
+
+#[test]
+fn openmetrics_and_text_make_the_same_series() {
+    let text = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_count 2\n";
+    let openmetrics = "# TYPE h histogram\n# UNIT h \nh_bucket{le=\"1.0\"} 1 # {trace_id=\"x\"} 0.5\n\
+                       h_bucket{le=\"+Inf\"} 2\nh_count 2\n# EOF\n";
+    run(async |bench| {
+        bench.body(text);
+        bench.apply(job()).await;
+        let expected = [
+            r#"h_bucket{instance="a", job="j", le="+Inf"} 2"#,
+            r#"h_bucket{instance="a", job="j", le="1.0"} 1"#,
+            r#"h_count{instance="a", job="j"} 2"#,
+        ];
+        assert_eq!(bench.scraped(), expected);
+        let response = http::Response::builder()
+            .header("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
+            .body(Bytes::copy_from_slice(openmetrics.as_bytes()));
+        bench.answer("a", Ok(response.unwrap()));
+        bench.interval().await;
+        assert_eq!(bench.scraped(), expected);
+        let cut_off = http::Response::builder()
+            .header("content-type", "application/openmetrics-text")
+            .body(Bytes::from_static(b"h_count 2\n"));
+        bench.answer("a", Ok(cut_off.unwrap()));
+        bench.interval().await;
+        assert_eq!(bench.status().last_error, "line 2, column 1: data does not end with # EOF");
     });
 }
