@@ -126,8 +126,16 @@ pub const IDLE_SERIES_PER_TICK: u32 = 16_384;
 /// Encoded bytes of one record of samples, past which a batch is split.
 pub const APPEND_RECORD_BYTES: usize = 1 << 20;
 
+/// Samples of one series in one record; more are split.
+pub const ENTRY_SAMPLES_MAX: usize = 32 << 10;
+
 /// WAL segments at which a checkpoint is due, unless the last one was larger than half of them.
 pub const CHECKPOINT_SEGMENTS_MIN: u64 = 8;
 
 const _: () = assert!(SPILL_BYTES_MIN < BACKLOG_BYTES_MAX);
+// A sample takes at most 10 bytes for its time and 9 for its value.
+const _: () = assert!(
+    APPEND_RECORD_BYTES + SERIES_LABELS_BYTES_MAX + ENTRY_SAMPLES_MAX * 19 + 32
+        <= WAL_RECORD_BYTES_MAX
+);
 const _: () = assert!(APPEND_RECORD_BYTES + SERIES_LABELS_BYTES_MAX < WAL_RECORD_BYTES_MAX);

@@ -131,7 +131,7 @@ impl ChunkStore {
     async fn begin_file(&self) -> Result<Writer> {
         let sequence = self.next.get();
         self.next.set(sequence + 1);
-        let path = self.directory.join(file_name(sequence));
+        let path = self.path(sequence);
         let file = self.disk.open(&path, Open::Create).await?;
         let mut header = file.alloc(0);
         header.extend_from_slice(&format::file_header(sequence));
@@ -159,7 +159,7 @@ impl ChunkStore {
         if let Some(file) = self.readers.borrow().get(&sequence) {
             return Ok(file.clone());
         }
-        let path = self.directory.join(file_name(sequence));
+        let path = self.path(sequence);
         let file = self.disk.open(&path, Open::Read).await?;
         let mut readers = self.readers.borrow_mut();
         if readers.len() >= CHUNK_FILES_OPEN_MAX {
@@ -169,6 +169,11 @@ impl ChunkStore {
         }
         readers.insert(sequence, file.clone());
         Ok(file)
+    }
+
+    /// The path of a file, for messages.
+    pub fn path(&self, sequence: u32) -> PathBuf {
+        self.directory.join(file_name(sequence))
     }
 
     /// Bytes on disk.

@@ -4,6 +4,7 @@
 //! while the disk does not keep up.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use super::chunk_list::ChunkRef;
 use crate::index::SeriesRef;
@@ -16,7 +17,7 @@ pub struct Sealed {
     /// Its time, length and encoding.
     pub chunk: ChunkRef,
     /// The encoded chunk.
-    pub bytes: Box<[u8]>,
+    pub bytes: Rc<[u8]>,
 }
 
 /// The sealed chunks in memory.

@@ -1,8 +1,8 @@
 //! The sealed chunks of one series, oldest first: 24 B each, whether in memory or in a chunk file.
 
 use crate::chunk::Encoding;
-use crate::chunks::ChunkLocation;
-use crate::limits::{CHUNK_BYTES_MAX, CHUNK_SAMPLES_MAX};
+use crate::chunks::{ChunkLocation, StoredChunk};
+use crate::limits::{CHUNK_BYTES_MAX, CHUNK_RANGE_MS_MAX, CHUNK_SAMPLES_MAX};
 use crate::model::time::{TimeRange, TimestampMs};
 
 /// File number that means "still in memory, in the backlog of chunks to be spilled".
@@ -51,6 +51,18 @@ impl ChunkRef {
         let shape = (len as u32) << 12 | (encoding as u32) << 8 | u32::from(count);
         let span_ms = (range.end_ms - range.start_ms) as u32;
         ChunkRef { min_ms: range.start_ms, span_ms, file: 0, offset: 0, shape }.moved(place)
+    }
+
+    /// The chunk that a chunk file holds; `None` if a chunk cannot be like this.
+    pub fn stored(stored: &StoredChunk) -> Option<Self> {
+        let StoredChunk { encoding, range, samples, location, .. } = *stored;
+        let span_ms = range.end_ms.checked_sub(range.start_ms)?;
+        let possible = (0..CHUNK_RANGE_MS_MAX).contains(&span_ms)
+            && (1..=CHUNK_SAMPLES_MAX).contains(&samples)
+            && location.len as usize <= CHUNK_BYTES_MAX
+            && location.file != IN_MEMORY;
+        let place = Place::File { file: location.file, offset: location.offset };
+        possible.then(|| ChunkRef::new(range, samples, encoding, location.len as usize, place))
     }
 
     /// The same chunk at another place.

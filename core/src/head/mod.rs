@@ -22,6 +22,9 @@ pub mod series;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use hashbrown::HashMap;
 
 use crate::chunk::{Encoding, xor::XorEncoder};
@@ -51,6 +54,8 @@ pub struct Head {
     counts: Counts,
     /// No series below it begins any more: recovery met numbers up to here.
     first_free: SeriesRef,
+    /// What [`Series::visit`] was called with last.
+    visit: Cell<u32>,
     /// Reused: the symbols of a series that begins.
     scratch: Vec<u8>,
 }
@@ -240,6 +245,12 @@ impl Head {
         self.series.symbols_of(series)
     }
 
+    /// A stamp for [`Series::visit`] that was not used before.
+    pub fn begin_visit(&self) -> u32 {
+        self.visit.set(self.visit.get().wrapping_add(1));
+        self.visit.get()
+    }
+
     /// How many series there are.
     pub fn series_count(&self) -> usize {
         self.series.len()
@@ -315,7 +326,7 @@ fn is_idle(series: &Series, before_ms: TimestampMs) -> bool {
 fn seal(series: &mut Series, number: SeriesRef, backlog: &mut Backlog, counts: &mut Counts) {
     let Some(range) = series.open_range() else { return };
     let count = series.open.count();
-    let bytes = series.open.seal().into_boxed_slice();
+    let bytes: Rc<[u8]> = series.open.seal().into();
     let place = Place::Memory { key: backlog.next_key() };
     let chunk = ChunkRef::new(range, count, Encoding::Xor, bytes.len(), place);
     series.chunks.insert(chunk);

@@ -9,6 +9,7 @@
 //! A hit in the table counts only when the full labels are the same, so that nobody can make two series one by finding a
 //! collision of the hash.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 
 use hashbrown::HashTable;
@@ -39,6 +40,7 @@ pub struct Series {
     labels: u32,
     /// Whether the value of the newest sample is at hand; it is not while that is only in a chunk file.
     pub(super) last_value_known: bool,
+    visited: Cell<u32>,
 }
 
 /// What a sample would do to its series, decided before anything is logged.
@@ -55,6 +57,12 @@ pub enum Verdict {
 }
 
 impl Series {
+    /// Leaves `stamp` on the series; whether it was not there yet.
+    #[inline]
+    pub fn visit(&self, stamp: u32) -> bool {
+        self.visited.replace(stamp) != stamp
+    }
+
     /// Time of the newest sample, if there is any.
     #[inline]
     pub fn last_ms(&self) -> Option<TimestampMs> {
@@ -156,9 +164,14 @@ impl SeriesTable {
             );
             page.resize_with(slot + 1, || None);
         }
-        let (open, chunks) = (XorEncoder::new(), ChunkList::default());
-        let last_value_known = false;
-        page[slot] = Some(Series { fingerprint, open, chunks, labels, last_value_known });
+        page[slot] = Some(Series {
+            fingerprint,
+            open: XorEncoder::new(),
+            chunks: ChunkList::default(),
+            labels,
+            last_value_known: false,
+            visited: Cell::new(0),
+        });
         let SeriesTable { table, pages, .. } = self;
         table.insert_unique(hash(fingerprint), number, |&other| {
             let (page, slot) = address(other);

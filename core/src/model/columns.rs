@@ -73,6 +73,15 @@ impl SampleColumns {
         }
     }
 
+    /// Adds the samples of `other`, which are all later.
+    pub fn extend_from(&mut self, other: &SampleColumns) {
+        let (before, after) = (self.len(), self.len() + other.len());
+        self.timestamps.extend_from_slice(&other.timestamps);
+        self.values.extend_from_slice(&other.values);
+        extend_optional(&mut self.histograms, &other.histograms, before, after);
+        extend_optional(&mut self.start_timestamps, &other.start_timestamps, before, after);
+    }
+
     /// Removes the samples and keeps the allocations.
     pub fn clear(&mut self) {
         self.truncate(0);
@@ -84,6 +93,20 @@ impl SampleColumns {
         self.values.truncate(len);
         self.histograms.truncate(len);
         self.start_timestamps.truncate(len);
+    }
+}
+
+/// Joins two columns each of which may be left out.
+fn extend_optional<T: Clone + Default>(
+    mine: &mut Vec<T>,
+    other: &[T],
+    before: usize,
+    after: usize,
+) {
+    if !mine.is_empty() || !other.is_empty() {
+        mine.resize(before, T::default());
+        mine.extend_from_slice(other);
+        mine.resize(after, T::default());
     }
 }
 
@@ -103,6 +126,12 @@ mod tests {
         assert_eq!(columns.start_timestamps, [0, 1, 0]);
         let kinds: Vec<_> = columns.histograms.iter().map(Option::is_some).collect();
         assert_eq!(kinds, [false, true, false]);
+        let mut floats = SampleColumns::new();
+        floats.push(0, 0.5);
+        floats.extend_from(&columns);
+        assert_eq!(floats.timestamps, [0, 1, 2, 3]);
+        assert_eq!(floats.start_timestamps, [0, 0, 1, 0]);
+        assert!(floats.histograms[2].is_some() && floats.histograms.len() == 4);
         columns.clear();
         assert!(columns.is_empty() && columns.histograms.is_empty());
     }

@@ -6,12 +6,10 @@
 use super::context;
 use crate::model::time::TimestampMs;
 use std::ops::{Add, AddAssign};
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-thread_local! {
-    /// All threads share one calibration, so their readings can be compared.
-    static MONOTONIC: quanta::Clock = quanta::Clock::new();
-}
+static MONOTONIC: LazyLock<quanta::Clock> = LazyLock::new(quanta::Clock::new);
 
 /// The wall clock: milliseconds since the Unix epoch.
 pub fn now_ms() -> TimestampMs {
@@ -26,7 +24,7 @@ pub fn now_ms() -> TimestampMs {
 
 /// Nanoseconds of the processor's counter, never virtual: for the threads that watch the executors.
 pub(crate) fn real_ns() -> u64 {
-    MONOTONIC.with(|clock| clock.delta_as_nanos(0, clock.raw()))
+    MONOTONIC.delta_as_nanos(0, MONOTONIC.raw())
 }
 
 /// A point of monotonic time, comparable between cores. Nothing is known of its origin.

@@ -97,10 +97,11 @@ impl Wal {
         state.stats.failures += u64::from(outcome.is_err());
         state.stats.syncs += batch.flushed.syncs;
         state.stats.written_bytes += batch.flushed.bytes;
-        let synced = batch.durability == Durability::Synced && outcome.is_ok();
+        let syncs = batch.durability == Durability::Synced;
         let mut waiting = std::mem::take(&mut state.waiting);
-        for waiter in waiting.extract_if(.., |w| w.end <= batch.end && (synced || !w.sync)) {
-            let done = waiter.end <= state.flushed && (synced || !waiter.sync);
+        // Whoever waits for a sync learns also that it failed: otherwise flushing would go on for ever.
+        for waiter in waiting.extract_if(.., |w| w.end <= batch.end && (syncs || !w.sync)) {
+            let done = waiter.end <= state.flushed && (outcome.is_ok() || !waiter.sync);
             // Who no longer awaits the answer does not need it.
             let _ = waiter.answer.send(if done { Ok(()) } else { outcome.clone() });
         }

@@ -1,0 +1,270 @@
+//! What of a batch is appended and what is refused: decided before anything is logged or changed.
+//!
+//! The series of a batch are gone through once. Each is looked up, its samples are compared with the newest one it has, and what is
+//! admitted is encoded. Nothing changes meanwhile, so where a series occurs a second time the admission ends: what was admitted
+//! is logged and applied, and another admission goes on from there.
+
+use hashbrown::HashSet;
+
+use super::ShardOptions;
+use crate::append::{AppendOutcome, Refusal, RefusalKind, SeriesView};
+use crate::head::Head;
+use crate::head::record::{AppendEncoder, Record};
+use crate::head::series::{Series, Verdict, judge};
+use crate::index::SeriesRef;
+use crate::limits::{
+    APPEND_RECORD_BYTES, ENTRY_SAMPLES_MAX, SERIES_LABELS_BYTES_MAX, SERIES_NUMBER_END,
+};
+use crate::model::columns::SampleColumns;
+use crate::model::labels::{Fingerprint, Labels, is_canonical};
+use crate::model::sample::Sample;
+use crate::model::time::TimestampMs;
+
+/// The part of a batch that one WAL record carries.
+#[derive(Default)]
+pub(super) struct Admission<'a> {
+    entries: Vec<Entry<'a>>,
+    /// Admitted samples of series that had others refused.
+    kept: Vec<Sample>,
+    encoder: AppendEncoder,
+    /// The record.
+    pub(super) payload: Vec<u8>,
+    /// Series that begin here.
+    begun: HashSet<Fingerprint>,
+    next_series: SeriesRef,
+    series_count: usize,
+}
+
+struct Entry<'a> {
+    series: SeriesRef,
+    new_labels: Option<&'a [u8]>,
+    samples: Samples<'a>,
+}
+
+enum Samples<'a> {
+    All(&'a [Sample]),
+    /// Start and end in [`Admission::kept`].
+    Kept(usize, usize),
+}
+
+/// The bounds of one append.
+pub(super) struct Bounds {
+    /// Time of the newest sample that is taken.
+    newest_ms: TimestampMs,
+    series_max: usize,
+}
+
+impl Bounds {
+    /// The bounds at the wall clock's time `now_ms`.
+    pub(super) fn new(options: &ShardOptions, now_ms: TimestampMs) -> Self {
+        Bounds {
+            newest_ms: now_ms.saturating_add(options.future_ms_max),
+            series_max: options.series_max as usize,
+        }
+    }
+}
+
+impl<'a> Admission<'a> {
+    /// Admits series from the front of `batch` until it is empty, a series occurs again, or the record is large enough.
+    pub(super) fn take(
+        batch: &mut impl Iterator<Item = SeriesView<'a>>,
+        pending: &mut Option<SeriesView<'a>>,
+        head: &Head,
+        bounds: &Bounds,
+        outcome: &mut AppendOutcome,
+    ) -> Self {
+        let mut admission = Admission {
+            next_series: head.next_series(),
+            series_count: head.series_count(),
+            ..Admission::default()
+        };
+        let stamp = head.begin_visit();
+        while admission.payload.len() < APPEND_RECORD_BYTES
+            && let Some(view) = pending.take().or_else(|| batch.next())
+        {
+            let (now, later) = split(view);
+            if admission.admit(now, head, stamp, bounds, outcome).is_err() {
+                *pending = Some(view);
+                break;
+            }
+            *pending = later;
+        }
+        admission
+    }
+
+    /// Whether nothing was admitted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn admit(
+        &mut self,
+        view: SeriesView<'a>,
+        head: &Head,
+        stamp: u32,
+        bounds: &Bounds,
+        outcome: &mut AppendOutcome,
+    ) -> Result<(), SeenBefore> {
+        let number = head.find(view.fingerprint, view.labels);
+        let series = number.and_then(|number| head.series(number));
+        match series {
+            Some(series) if !series.visit(stamp) => return Err(SeenBefore),
+            None if self.begun.contains(&view.fingerprint) => return Err(SeenBefore),
+            None => {
+                if let Some(kind) = self.refuses_series(&view, bounds) {
+                    let first_ms = view.samples.first().map_or(0, |sample| sample.timestamp_ms);
+                    refuse(outcome, view.samples.len() as u64, kind, &view, first_ms);
+                    return Ok(());
+                }
+            }
+            Some(_) => {}
+        }
+        let samples = self.admit_samples(&view, head, series, bounds, outcome);
+        let admitted = samples.of(&self.kept);
+        if admitted.is_empty() {
+            return Ok(());
+        }
+        outcome.appended += admitted.len() as u64;
+        let (series, new_labels) = match number {
+            Some(number) => (number, None),
+            None => (self.next_series, Some(view.labels)),
+        };
+        self.encoder.push(&mut self.payload, series, new_labels, admitted);
+        self.entries.push(Entry { series, new_labels, samples });
+        if new_labels.is_some() {
+            self.next_series += 1;
+            self.series_count += 1;
+            self.begun.insert(view.fingerprint);
+            outcome.new_series += 1;
+        }
+        Ok(())
+    }
+
+    /// Why a new series may not begin.
+    fn refuses_series(&self, view: &SeriesView<'_>, bounds: &Bounds) -> Option<RefusalKind> {
+        let valid = !view.labels.is_empty()
+            && view.labels.len() <= SERIES_LABELS_BYTES_MAX
+            && is_canonical(view.labels)
+            && Fingerprint::of(view.labels) == view.fingerprint;
+        if !valid {
+            return Some(RefusalKind::InvalidLabels);
+        }
+        let full = self.series_count >= bounds.series_max || self.next_series >= SERIES_NUMBER_END;
+        full.then_some(RefusalKind::SeriesLimit)
+    }
+
+    fn admit_samples(
+        &mut self,
+        view: &SeriesView<'a>,
+        head: &Head,
+        series: Option<&Series>,
+        bounds: &Bounds,
+        outcome: &mut AppendOutcome,
+    ) -> Samples<'a> {
+        let mut last_ms = series.and_then(Series::last_ms).unwrap_or(TimestampMs::MIN);
+        let ascending = view.samples.iter().all(|sample| {
+            sample.timestamp_ms > std::mem::replace(&mut last_ms, sample.timestamp_ms)
+        });
+        if ascending && last_ms <= bounds.newest_ms {
+            return Samples::All(view.samples);
+        }
+        self.sift(view, head, series, bounds, outcome)
+    }
+
+    /// The slow way: sample by sample.
+    #[cold]
+    fn sift(
+        &mut self,
+        view: &SeriesView<'a>,
+        head: &Head,
+        series: Option<&Series>,
+        bounds: &Bounds,
+        outcome: &mut AppendOutcome,
+    ) -> Samples<'a> {
+        let start = self.kept.len();
+        let mut known: Option<SampleColumns> = None;
+        for &sample in view.samples {
+            let t = sample.timestamp_ms;
+            let verdict = match (self.kept[start..].last(), series) {
+                (Some(&last), _) => judge(last, sample),
+                (None, Some(series)) => series.judge(sample),
+                (None, None) => Verdict::Append,
+            };
+            let refused = match verdict {
+                _ if t == TimestampMs::MIN => Some(RefusalKind::TooOld),
+                _ if t > bounds.newest_ms => Some(RefusalKind::TooFarInFuture),
+                Verdict::Append => {
+                    self.kept.push(sample);
+                    continue;
+                }
+                Verdict::Duplicate => None,
+                Verdict::Conflict => Some(RefusalKind::DuplicateTimestamp),
+                // A sender that repeats a request after an error sends what is there already.
+                Verdict::OutOfOrder => {
+                    let in_memory =
+                        || series.map_or_else(SampleColumns::new, |s| head.in_memory(s));
+                    let known = known.get_or_insert_with(in_memory);
+                    let repeated = holds(known, sample) || self.kept[start..].contains(&sample);
+                    (!repeated).then_some(RefusalKind::OutOfOrder)
+                }
+            };
+            match refused {
+                None => outcome.duplicates += 1,
+                Some(kind) => refuse(outcome, 1, kind, view, t),
+            }
+        }
+        Samples::Kept(start, self.kept.len())
+    }
+
+    /// Changes the head as the record says.
+    pub(super) fn apply(&self, head: &mut Head) {
+        for entry in &self.entries {
+            if let Some(labels) = entry.new_labels {
+                head.apply(&Record::Series { series: entry.series, labels });
+            }
+            let samples = entry.samples.of(&self.kept);
+            head.apply(&Record::Samples { series: entry.series, samples });
+        }
+    }
+}
+
+/// What one record takes of a series, and the rest.
+fn split(view: SeriesView<'_>) -> (SeriesView<'_>, Option<SeriesView<'_>>) {
+    match view.samples.split_at_checked(ENTRY_SAMPLES_MAX) {
+        Some((now, later)) if !later.is_empty() => {
+            (SeriesView { samples: now, ..view }, Some(SeriesView { samples: later, ..view }))
+        }
+        _ => (view, None),
+    }
+}
+
+/// A series occurs a second time in one admission.
+struct SeenBefore;
+
+impl<'a> Samples<'a> {
+    fn of<'b>(&self, kept: &'b [Sample]) -> &'b [Sample]
+    where
+        'a: 'b,
+    {
+        match *self {
+            Samples::All(samples) => samples,
+            Samples::Kept(start, end) => &kept[start..end],
+        }
+    }
+}
+
+fn holds(known: &SampleColumns, sample: Sample) -> bool {
+    let found = known.timestamps.binary_search(&sample.timestamp_ms);
+    found.is_ok_and(|i| known.values[i].to_bits() == sample.value.to_bits())
+}
+
+fn refuse(
+    outcome: &mut AppendOutcome,
+    samples: u64,
+    kind: RefusalKind,
+    view: &SeriesView<'_>,
+    timestamp_ms: TimestampMs,
+) {
+    let labels = || Labels::from_encoded(view.labels).unwrap_or_default();
+    outcome.refuse(samples, || Refusal { kind, labels: labels(), timestamp_ms }, kind);
+}

@@ -1,0 +1,77 @@
+//! Appending: admit, log, apply, and answer when the log is durable.
+
+use super::admit::{Admission, Bounds};
+use super::{Inner, Shard};
+use crate::append::{AppendBatch, AppendOutcome};
+use crate::error::{Error, Result};
+use crate::head::record::{KIND_APPEND, KIND_METADATA, Record, encode_metadata};
+use crate::limits::BACKLOG_BYTES_MAX;
+use crate::runtime::clock;
+use crate::wal::{Position, Put};
+
+impl Shard {
+    /// Stores what a batch holds. Returns when it is as durable as [`WalOptions::sync`](crate::wal::WalOptions) promises.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] while the disk does not keep up, [`Error::Wal`] when the log cannot be written, [`Error::Closing`]. Part
+    /// of the batch may be stored even so; to send it again is safe, since what is there already is accepted.
+    pub async fn append(&self, batch: AppendBatch) -> Result<AppendOutcome> {
+        let shard = &self.0;
+        shard.check_open()?;
+        if shard.head.borrow().backlog().byte_len() > BACKLOG_BYTES_MAX {
+            return Err(Error::Overloaded { what: "sealed chunks wait for the disk" });
+        }
+        shard.wal.room().await?;
+        let outcome = shard.append_now(&batch)?;
+        // Not only what this batch has logged: a duplicate may still be on its way to the disk.
+        if let Some(last) = shard.wal.next().0.checked_sub(1) {
+            shard.wal.commit(Position(last)).await?;
+        }
+        Ok(outcome)
+    }
+}
+
+impl Inner {
+    /// Everything but waiting for the disk.
+    fn append_now(&self, batch: &AppendBatch) -> Result<AppendOutcome> {
+        let bounds = Bounds::new(&self.options, clock::now_ms());
+        let (mut series, mut pending) = (batch.series(), None);
+        let mut outcome = AppendOutcome::default();
+        loop {
+            let before = outcome.clone();
+            let admission = Admission::take(
+                &mut series,
+                &mut pending,
+                &self.head.borrow(),
+                &bounds,
+                &mut outcome,
+            );
+            if !admission.is_empty() {
+                let logged = self.wal.buffer(KIND_APPEND, |out| out.put(&admission.payload));
+                if let Err(error) = logged {
+                    self.counters.borrow_mut().count(&before);
+                    return Err(error.into());
+                }
+                admission.apply(&mut self.head.borrow_mut());
+            }
+            if pending.is_none() && admission.payload.len() < crate::limits::APPEND_RECORD_BYTES {
+                break;
+            }
+        }
+        self.append_metadata(batch)?;
+        self.counters.borrow_mut().count(&outcome);
+        Ok(outcome)
+    }
+
+    fn append_metadata(&self, batch: &AppendBatch) -> Result<()> {
+        for (family, metadata) in batch.metadata() {
+            if self.head.borrow().metadata().would_change(family, metadata) {
+                let mut payload = Vec::new();
+                encode_metadata(&mut payload, family, metadata);
+                self.wal.buffer(KIND_METADATA, |out| out.put(&payload))?;
+                self.head.borrow_mut().apply(&Record::Metadata { family, metadata });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! A shard: a fixed part of all series, with its own head, write-ahead log, chunk files and checkpoint. One core owns it.
+//!
+//! ```text
+//! append: admit -> wal.buffer -> head.apply -> wal.commit().await -> answer
+//! select: index -> pinned series; reading: chunk files, then chunks in memory
+//! tick:   seal idle chunks -> spill sealed chunks -> checkpoint -> retire WAL segments
+//! open:   checkpoint -> directories of the chunk files -> WAL, all through head.apply
+//! ```
+//!
+//! Whatever changes the head is a synchronous function; awaits stand before or after it, and no borrow crosses one. What is durable
+//! where: a sample is in the WAL from its acknowledgement on, then also in memory, then in a chunk file or a checkpoint that has been
+//! synced; only then may its WAL segment go.
+
+mod admit;
+mod append;
+mod labels;
+mod open;
+mod select;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod tick;
+
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::chunks::ChunkStore;
+use crate::error::{Error, Result};
+use crate::head::Head;
+use crate::limits::{FUTURE_MS_MAX, SHARD_SERIES_MAX};
+use crate::runtime::clock::Instant;
+use crate::runtime::disk::Disk;
+use crate::wal::{Wal, WalOptions};
+
+pub use open::ReplayProgress;
+pub use select::Selection;
+use stats::Counters;
+pub use stats::{LabelCount, ShardStats, TopLabels};
+
+/// How a shard is run.
+#[derive(Clone, Debug)]
+pub struct ShardOptions {
+    /// The write-ahead log: when appends are acknowledged, and the size of segments.
+    pub wal: WalOptions,
+    /// Series that it may hold; new ones past it are refused, existing ones keep flowing.
+    pub series_max: u32,
+    /// How far ahead of the wall clock a sample may be, in ms.
+    pub future_ms_max: i64,
+    /// Where opening tells how far it is; shared by all shards of the process.
+    pub progress: Arc<ReplayProgress>,
+}
+
+impl Default for ShardOptions {
+    fn default() -> Self {
+        ShardOptions {
+            wal: WalOptions::default(),
+            series_max: SHARD_SERIES_MAX,
+            future_ms_max: FUTURE_MS_MAX,
+            progress: Arc::default(),
+        }
+    }
+}
+
+/// A shard. Belongs to the core that opened it.
+pub struct Shard(Rc<Inner>);
+
+/// What a shard and the selections from it share.
+struct Inner {
+    disk: Disk,
+    directory: PathBuf,
+    options: ShardOptions,
+    head: RefCell<Head>,
+    wal: Wal,
+    chunks: ChunkStore,
+    counters: RefCell<Counters>,
+    /// The series that the next tick begins to examine for being idle.
+    next_idle: Cell<u32>,
+    /// When the backlog was last empty or written.
+    spilled: Cell<Instant>,
+    checkpoint_bytes: Cell<u64>,
+    /// Whether a tick is under way.
+    ticking: Cell<bool>,
+    closing: Cell<bool>,
+}
+
+impl Shard {
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        &self.0.directory
+    }
+
+    /// Its write-ahead log.
+    pub fn wal(&self) -> &Wal {
+        &self.0.wal
+    }
+}
+
+impl Inner {
+    fn check_open(&self) -> Result<()> {
+        if self.closing.get() { Err(Error::Closing) } else { Ok(()) }
+    }
+}

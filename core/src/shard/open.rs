@@ -1,0 +1,169 @@
+//! Opening a shard: checkpoint, directories of the chunk files, WAL, all through [`Head::apply`]; then closing it.
+//!
+//! The order matters for memory and time, not for the result: the checkpoint defines the series, the chunk files' chunks take the
+//! place of copies in it, and the WAL then adds only what neither has.
+
+use std::cell::{Cell, RefCell};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tracing::{info, warn};
+
+use super::stats::Counters;
+use super::{Inner, Shard, ShardOptions};
+use crate::checkpoint;
+use crate::chunks::ChunkStore;
+use crate::error::{Error, Result};
+use crate::head::Head;
+use crate::head::chunk_list::ChunkRef;
+use crate::head::record::{self, Record};
+use crate::runtime::clock::Instant;
+use crate::runtime::disk::Disk;
+use crate::wal::{ReplayReport, Wal};
+
+const WAL_DIRECTORY: &str = "wal";
+const CHUNKS_DIRECTORY: &str = "chunks";
+
+/// How far the shards of a process are with replaying their logs. Counts up from all cores, read from any.
+#[derive(Debug, Default)]
+pub struct ReplayProgress {
+    segments: AtomicU64,
+    replayed: AtomicU64,
+    records: AtomicU64,
+}
+
+impl ReplayProgress {
+    /// WAL segments that were found.
+    pub fn segments(&self) -> u64 {
+        self.segments.load(Ordering::Relaxed)
+    }
+
+    /// WAL segments that have been replayed.
+    pub fn replayed(&self) -> u64 {
+        self.replayed.load(Ordering::Relaxed)
+    }
+
+    /// Records that have been replayed.
+    pub fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+}
+
+impl Shard {
+    /// Opens the shard in `directory`, which is made if it is missing. Damage is logged and left out.
+    ///
+    /// # Errors
+    /// When a file was written by a newer version, or cannot be read at all.
+    pub async fn open(disk: Disk, directory: &Path, options: ShardOptions) -> Result<Rc<Shard>> {
+        let started = Instant::now();
+        disk.create_dir_all(directory).await?;
+        let head = RefCell::new(Head::new());
+        let checkpoint_bytes = read_checkpoint(&disk, directory, &head).await?;
+        let chunks = open_chunks(&disk, directory, &head).await?;
+        let (wal, report) = open_wal(&disk, directory, &options, &head).await?;
+        let orphans = head.borrow_mut().forget_unclaimed();
+        if orphans > 0 {
+            warn!(shard = %directory.display(), chunks = orphans, "stored chunks belong to no known series");
+        }
+        info!(
+            shard = %directory.display(),
+            series = head.borrow().series_count(),
+            wal_records = report.records,
+            took_ms = started.elapsed().as_millis() as u64,
+            "opened"
+        );
+        Ok(Rc::new(Shard(Rc::new(Inner {
+            disk,
+            directory: directory.to_owned(),
+            options,
+            head,
+            wal,
+            chunks,
+            counters: RefCell::new(Counters::after_replay(&report)),
+            next_idle: Cell::new(0),
+            spilled: Cell::new(Instant::now()),
+            checkpoint_bytes: Cell::new(checkpoint_bytes),
+            ticking: Cell::new(false),
+            closing: Cell::new(false),
+        }))))
+    }
+
+    /// Takes no more, writes what is in memory to a checkpoint and makes everything durable, so that the next start has nothing to
+    /// replay. Selections made before can still be read.
+    pub async fn close(&self) -> Result<()> {
+        if self.0.closing.replace(true) {
+            return Ok(());
+        }
+        self.0.wal.sync().await?;
+        self.0.finish_tick().await;
+        self.0.checkpoint().await
+    }
+}
+
+async fn read_checkpoint(disk: &Disk, directory: &Path, head: &RefCell<Head>) -> Result<u64> {
+    let report = checkpoint::read(disk, directory, |kind, payload| {
+        let mut head = head.borrow_mut();
+        record::decode(kind, payload, &mut |record| head.apply(record)).map_err(|e| e.to_string())
+    });
+    let report = report.await?;
+    warn_of(&report.damaged);
+    Ok(report.bytes)
+}
+
+async fn open_chunks(disk: &Disk, directory: &Path, head: &RefCell<Head>) -> Result<ChunkStore> {
+    let directory = directory.join(CHUNKS_DIRECTORY);
+    let on_chunk = |stored| {
+        if let Some(chunk) = ChunkRef::stored(&stored) {
+            head.borrow_mut().apply(&Record::Stored { series: stored.series, chunk });
+        } else {
+            warn!(chunk = ?stored, "a stored chunk is like no chunk can be: left out");
+        }
+        Ok(())
+    };
+    let (store, report) = ChunkStore::open(disk.clone(), &directory, on_chunk).await?;
+    warn_of(&report.damaged);
+    for torn in &report.torn {
+        info!(%torn, "an unfinished write of chunks was left out; the log has the samples");
+    }
+    Ok(store)
+}
+
+async fn open_wal(
+    disk: &Disk,
+    directory: &Path,
+    options: &ShardOptions,
+    head: &RefCell<Head>,
+) -> Result<(Wal, ReplayReport)> {
+    let directory = directory.join(WAL_DIRECTORY);
+    disk.create_dir_all(&directory).await?;
+    let listed = disk.list(&directory).await?;
+    let (count, bytes) = listed.iter().fold((0, 0), |(n, bytes), e| (n + 1, bytes + e.len));
+    let progress = &*options.progress;
+    progress.segments.fetch_add(count, Ordering::Relaxed);
+    let (mut done, mut told) = (0, 0);
+    let on_record = |_, kind, payload: &[u8]| {
+        let mut head = head.borrow_mut();
+        if let Err(error) = record::decode(kind, payload, &mut |record| head.apply(record)) {
+            warn!(%error, wal = %directory.display(), "a record of the log is left out");
+        }
+        progress.records.fetch_add(1, Ordering::Relaxed);
+        done += payload.len() as u64;
+        let replayed = (done * count).checked_div(bytes).unwrap_or(0).min(count);
+        progress.replayed.fetch_add(replayed - told, Ordering::Relaxed);
+        told = replayed;
+        Ok(())
+    };
+    let opened = Wal::open(disk.clone(), &directory, options.wal.clone(), on_record).await?;
+    progress.replayed.fetch_add(count - told, Ordering::Relaxed);
+    for damage in &opened.1.damage {
+        warn!(%damage, "the write-ahead log is damaged");
+    }
+    Ok(opened)
+}
+
+fn warn_of(damaged: &[Error]) {
+    for error in damaged {
+        warn!(%error, "left out");
+    }
+}

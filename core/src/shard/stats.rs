@@ -1,0 +1,190 @@
+//! What a shard tells about itself, for `/metrics` and `/api/v1/status/tsdb`.
+
+use super::Shard;
+use crate::append::{AppendOutcome, RefusalKind};
+use crate::head::Head;
+use crate::model::labels::METRIC_NAME;
+use crate::model::time::TimeRange;
+use crate::wal::{ReplayReport, WalStats};
+
+/// Counted since the shard was opened.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counters {
+    appended: u64,
+    duplicates: u64,
+    refused: [u64; RefusalKind::COUNT],
+    pub(super) checkpoints: u64,
+    replayed_records: u64,
+    wal_damage: u64,
+}
+
+impl Counters {
+    pub(super) fn after_replay(report: &ReplayReport) -> Self {
+        Counters {
+            replayed_records: report.records,
+            wal_damage: report.damage_count,
+            ..Counters::default()
+        }
+    }
+
+    pub(super) fn count(&mut self, outcome: &AppendOutcome) {
+        self.appended += outcome.appended;
+        self.duplicates += outcome.duplicates;
+        for (all, more) in self.refused.iter_mut().zip(outcome.refused) {
+            *all += more;
+        }
+    }
+}
+
+/// How a shard stands. Counters are since it was opened. Cheap: nothing is walked through.
+#[derive(Clone, Debug)]
+pub struct ShardStats {
+    /// Series in the head.
+    pub series: u64,
+    /// Series begun.
+    pub series_created: u64,
+    /// Samples stored.
+    pub samples_appended: u64,
+    /// Samples that were there already.
+    pub samples_duplicate: u64,
+    /// Refused samples by [`RefusalKind`].
+    pub samples_refused: [u64; RefusalKind::COUNT],
+    /// Chunks that take samples.
+    pub chunks_open: u64,
+    /// Sealed chunks, in memory and in chunk files.
+    pub chunks_sealed: u64,
+    /// Chunks begun.
+    pub chunks_created: u64,
+    /// Sealed chunks in memory.
+    pub backlog_chunks: u64,
+    /// Their bytes.
+    pub backlog_bytes: u64,
+    /// Bytes of the chunk files.
+    pub chunk_file_bytes: u64,
+    /// Bytes of the newest checkpoint.
+    pub checkpoint_bytes: u64,
+    /// Checkpoints written.
+    pub checkpoints: u64,
+    /// Distinct label names and values.
+    pub symbols: u64,
+    /// Metric families with metadata.
+    pub metadata_families: u64,
+    /// From the oldest sample to the newest; `None` if there is none.
+    pub range: Option<TimeRange>,
+    /// The write-ahead log.
+    pub wal: WalStats,
+    /// Length of the segments of the log, in bytes.
+    pub wal_bytes: u64,
+    /// Records of the log that were replayed on opening.
+    pub replayed_records: u64,
+    /// Damaged places in the log that were found on opening.
+    pub wal_damage: u64,
+}
+
+/// A name and a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelCount {
+    /// A metric name, a label name or `name=value`.
+    pub name: String,
+    /// How many, or bytes.
+    pub count: u64,
+}
+
+/// The labels that make up the head, as `/api/v1/status/tsdb` shows them: the largest first, at most as many as asked for.
+#[derive(Clone, Debug, Default)]
+pub struct TopLabels {
+    /// Distinct pairs of label name and value.
+    pub label_pairs: u64,
+    /// Series by metric name.
+    pub series_by_metric: Vec<LabelCount>,
+    /// Distinct values by label name.
+    pub values_by_label: Vec<LabelCount>,
+    /// Bytes of the distinct values by label name.
+    pub bytes_by_label: Vec<LabelCount>,
+    /// Series by pair of label name and value.
+    pub series_by_pair: Vec<LabelCount>,
+}
+
+impl Shard {
+    /// How it stands.
+    pub fn stats(&self) -> ShardStats {
+        let shard = &self.0;
+        let (head, counters) = (shard.head.borrow(), shard.counters.borrow());
+        let (counts, wal) = (head.counts(), shard.wal.stats());
+        ShardStats {
+            series: head.series_count() as u64,
+            series_created: counts.series_created,
+            samples_appended: counters.appended,
+            samples_duplicate: counters.duplicates,
+            samples_refused: counters.refused,
+            chunks_open: counts.chunks_open,
+            chunks_sealed: counts.chunks_sealed,
+            chunks_created: counts.chunks_created,
+            backlog_chunks: head.backlog().len() as u64,
+            backlog_bytes: head.backlog().byte_len() as u64,
+            chunk_file_bytes: shard.chunks.bytes(),
+            checkpoint_bytes: shard.checkpoint_bytes.get(),
+            checkpoints: counters.checkpoints,
+            symbols: head.symbols().len() as u64,
+            metadata_families: head.metadata().len() as u64,
+            range: (counts.min_ms <= counts.max_ms)
+                .then(|| TimeRange::new(counts.min_ms, counts.max_ms)),
+            wal,
+            wal_bytes: wal.segments as u64 * shard.options.wal.segment_bytes,
+            replayed_records: counters.replayed_records,
+            wal_damage: counters.wal_damage,
+        }
+    }
+
+    /// The labels that make up the head, at most `limit` of each kind. Walks through the index.
+    pub fn top_labels(&self, limit: usize) -> TopLabels {
+        self.0.head.borrow().top_labels(limit)
+    }
+
+    /// Heap bytes of series, symbols and index, without the chunks. Walks through the index.
+    pub fn index_bytes(&self) -> u64 {
+        self.0.head.borrow().byte_len() as u64
+    }
+}
+
+impl Head {
+    fn top_labels(&self, limit: usize) -> TopLabels {
+        let text = |symbol| self.symbols().text(symbol);
+        let (mut values, mut bytes, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut metrics, mut label_pairs) = (Vec::new(), 0);
+        for (name, value_count, _) in self.index().label_counts() {
+            label_pairs += value_count as u64;
+            values.push((value_count as u64, text(name).to_owned()));
+            let mut held = 0;
+            for (value, series) in self.index().label_values(name) {
+                held += text(value).len() as u64;
+                pairs.push((series as u64, (name, value)));
+            }
+            bytes.push((held, text(name).to_owned()));
+            if text(name) == METRIC_NAME {
+                let counts = self.index().label_values(name);
+                metrics.extend(counts.map(|(value, n)| (n as u64, text(value).to_owned())));
+            }
+        }
+        let pairs = largest(pairs, limit).into_iter();
+        let pairs = pairs.map(|(n, (name, value))| (n, format!("{}={}", text(name), text(value))));
+        TopLabels {
+            label_pairs,
+            series_by_metric: counted(largest(metrics, limit)),
+            values_by_label: counted(largest(values, limit)),
+            bytes_by_label: counted(largest(bytes, limit)),
+            series_by_pair: counted(pairs.collect()),
+        }
+    }
+}
+
+/// The `limit` largest, the largest first.
+fn largest<T: Ord>(mut counts: Vec<(u64, T)>, limit: usize) -> Vec<(u64, T)> {
+    counts.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    counts.truncate(limit);
+    counts
+}
+
+fn counted(counts: Vec<(u64, String)>) -> Vec<LabelCount> {
+    counts.into_iter().map(|(count, name)| LabelCount { name, count }).collect()
+}

@@ -1,0 +1,234 @@
+//! What a shard does in the background, decided in one place: [`Shard::tick`], called about once a second.
+//!
+//! 1. Open chunks of series that have been idle are sealed, a slice of the series each time.
+//! 2. Sealed chunks are spilled to the chunk file, when there are enough of them or they have waited long enough. The WAL is synced
+//!    first: a stored chunk must never be durable before the definition of its series is.
+//! 3. When the WAL has grown, a checkpoint is written, and the WAL before it is retired. Its size is bounded by that: what the log
+//!    holds is at most what a checkpoint costs to write, or a fixed number of segments.
+
+use std::rc::Rc;
+
+use super::{Inner, Shard};
+use crate::checkpoint::CheckpointWriter;
+use crate::chunks::SealedChunk;
+use crate::error::Result;
+use crate::head::Head;
+use crate::head::chunk_list::{ChunkRef, Place};
+use crate::head::record::{
+    KIND_METADATA, KIND_SEAL, KIND_STATE, Record, StateEncoder, encode_metadata, encode_seal,
+};
+use crate::index::SeriesRef;
+use crate::limits::{
+    CHECKPOINT_CHUNKS_MAX, CHECKPOINT_SEGMENTS_MIN, CHECKPOINT_SLICE_BYTES, CHUNK_BATCH_BYTES_MAX,
+    IDLE_MS, IDLE_SERIES_PER_TICK, SPILL_AFTER, SPILL_BYTES_MIN,
+};
+use crate::runtime::clock::Instant;
+use crate::runtime::{self, yield_if_needed};
+use crate::wal::Put;
+
+impl Shard {
+    /// Does what is due in the background. Returns at once while another call is under way.
+    ///
+    /// # Errors
+    /// When the disk refuses; what was to be done stays due.
+    pub async fn tick(&self) -> Result<()> {
+        let shard = &self.0;
+        if shard.closing.get() || shard.ticking.replace(true) {
+            return Ok(());
+        }
+        let outcome = shard.work().await;
+        shard.ticking.set(false);
+        outcome
+    }
+}
+
+/// A sealed chunk on its way to the chunk file.
+struct Spilling {
+    series: SeriesRef,
+    key: u32,
+    chunk: ChunkRef,
+    bytes: Rc<[u8]>,
+}
+
+impl Inner {
+    async fn work(&self) -> Result<()> {
+        self.seal_idle()?;
+        let checkpoint = self.checkpoint_is_due();
+        if checkpoint || self.spill_is_due() {
+            self.spill().await?;
+        }
+        if checkpoint {
+            self.checkpoint().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until no tick is under way.
+    pub(super) async fn finish_tick(&self) {
+        while self.ticking.get() {
+            runtime::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+
+    fn seal_idle(&self) -> Result<()> {
+        let mut head = self.head.borrow_mut();
+        let (first, series_end) = (self.next_idle.get(), head.next_series());
+        let end = series_end.min(first.saturating_add(IDLE_SERIES_PER_TICK));
+        self.next_idle.set(if end == series_end { 0 } else { end });
+        let idle_before_ms = head.counts().max_ms.saturating_sub(IDLE_MS);
+        if head.has_idle(first, end, idle_before_ms) {
+            let mut payload = Vec::new();
+            encode_seal(&mut payload, first, end, idle_before_ms);
+            self.wal.buffer(KIND_SEAL, |out| out.put(&payload))?;
+            head.apply(&Record::Seal { first, end, idle_before_ms });
+        }
+        Ok(())
+    }
+
+    fn spill_is_due(&self) -> bool {
+        let bytes = self.head.borrow().backlog().byte_len();
+        if bytes == 0 {
+            self.spilled.set(Instant::now());
+        }
+        bytes >= SPILL_BYTES_MIN || (bytes > 0 && self.spilled.get().elapsed() >= SPILL_AFTER)
+    }
+
+    /// Writes the backlog, as it is now, to the chunk file.
+    pub(super) async fn spill(&self) -> Result<()> {
+        let mut left = self.head.borrow().backlog().len();
+        while left > 0 {
+            self.wal.sync().await?;
+            let batch = self.head.borrow().next_spill(left);
+            left -= batch.len();
+            let sealed: Vec<SealedChunk<'_>> = batch.iter().map(Spilling::sealed).collect();
+            let locations = self.chunks.append(&sealed).await?;
+            let mut head = self.head.borrow_mut();
+            for (spilled, at) in batch.iter().zip(locations) {
+                let place = Place::File { file: at.file, offset: at.offset };
+                let &Spilling { series, key, chunk, .. } = spilled;
+                head.apply(&Record::Spilled { series, key, chunk: chunk.moved(place) });
+            }
+        }
+        self.spilled.set(Instant::now());
+        Ok(())
+    }
+
+    /// Whether the WAL has grown enough for a checkpoint to be worth its cost.
+    fn checkpoint_is_due(&self) -> bool {
+        let worth = 2 * self.checkpoint_bytes.get() / self.options.wal.segment_bytes;
+        self.wal.stats().segments as u64 > worth.max(CHECKPOINT_SEGMENTS_MIN)
+    }
+
+    /// Writes all series with their chunks in memory, and retires the WAL before them.
+    pub(super) async fn checkpoint(&self) -> Result<()> {
+        let cut = self.wal.cut().await?;
+        let mut writer = CheckpointWriter::begin(&self.disk, &self.directory).await?;
+        let (mut first, mut payload) = (0, Vec::new());
+        loop {
+            let next = self.head.borrow().encode_states(first, &mut payload);
+            let Some(next) = next else { break };
+            writer.write(KIND_STATE, &payload).await?;
+            yield_if_needed().await;
+            first = next;
+        }
+        let metadata = self.head.borrow().encode_all_metadata();
+        for payload in metadata {
+            writer.write(KIND_METADATA, &payload).await?;
+        }
+        self.checkpoint_bytes.set(writer.finish().await?);
+        self.counters.borrow_mut().checkpoints += 1;
+        self.wal.retire(cut).await?;
+        Ok(())
+    }
+}
+
+impl Spilling {
+    fn sealed(&self) -> SealedChunk<'_> {
+        SealedChunk {
+            series: self.series,
+            encoding: self.chunk.encoding(),
+            range: self.chunk.range(),
+            samples: self.chunk.count(),
+            bytes: &self.bytes,
+        }
+    }
+}
+
+impl Head {
+    /// The first chunks of the backlog, at most `count` and a batch's worth of bytes.
+    fn next_spill(&self, count: usize) -> Vec<Spilling> {
+        let mut bytes = 0;
+        let first = self.backlog().iter().take(count).take_while(|(_, sealed)| {
+            bytes += sealed.bytes.len();
+            bytes <= CHUNK_BATCH_BYTES_MAX / 2
+        });
+        first
+            .map(|(key, sealed)| Spilling {
+                series: sealed.series,
+                key,
+                chunk: sealed.chunk,
+                bytes: Rc::clone(&sealed.bytes),
+            })
+            .collect()
+    }
+
+    /// Fills `payload` with a slice of the series from number `first` on; the number to go on with, `None` when there are no more.
+    fn encode_states(&self, first: SeriesRef, payload: &mut Vec<u8>) -> Option<SeriesRef> {
+        payload.clear();
+        let (mut encoder, mut chunks) = (StateEncoder::new(), Vec::new());
+        let end = self.next_series();
+        let mut number = first;
+        while number < end && payload.len() < CHECKPOINT_SLICE_BYTES {
+            if let Some(series) = self.series(number)
+                && let Some(labels) = self.labels(number)
+            {
+                chunks.clear();
+                chunks.extend(series.chunks().as_slice().iter().filter_map(|chunk| {
+                    match chunk.place() {
+                        Place::Memory { key } => {
+                            self.backlog().get(key).map(|sealed| (true, &*sealed.bytes))
+                        }
+                        Place::File { .. } => None,
+                    }
+                }));
+                chunks.extend(
+                    Some(series.open_bytes()).filter(|b| !b.is_empty()).map(|b| (false, b)),
+                );
+                encoder.push_split(payload, number, labels.encoded(), &chunks);
+            }
+            number += 1;
+        }
+        (number > first).then_some(number)
+    }
+
+    /// Metadata of all metric families, in records of bounded length.
+    fn encode_all_metadata(&self) -> Vec<Vec<u8>> {
+        let mut payloads = vec![Vec::new()];
+        for (family, metadata) in self.metadata().iter() {
+            if payloads.last().is_some_and(|last| last.len() >= CHECKPOINT_SLICE_BYTES) {
+                payloads.push(Vec::new());
+            }
+            if let Some(last) = payloads.last_mut() {
+                encode_metadata(last, family, metadata);
+            }
+        }
+        payloads
+    }
+}
+
+impl StateEncoder {
+    /// Adds one series, in as many entries as its chunks need.
+    fn push_split(
+        &mut self,
+        out: &mut Vec<u8>,
+        series: SeriesRef,
+        labels: &[u8],
+        chunks: &[(bool, &[u8])],
+    ) {
+        let first = chunks.len().min(CHECKPOINT_CHUNKS_MAX);
+        self.push(out, series, labels, &chunks[..first]);
+        for more in chunks[first..].chunks(CHECKPOINT_CHUNKS_MAX) {
+            self.push(out, series, labels, more);
+        }
+    }
+}
