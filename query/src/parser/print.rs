@@ -172,11 +172,11 @@ fn write_offset(f: &mut Formatter<'_>, offset: Option<&DurationExpr>) -> fmt::Re
     write_duration(f, offset)
 }
 
-/// A whole duration: a plain number is written with units too.
+/// A whole duration: a plain number is written with units too, unless it is less than the smallest of them.
 fn write_duration(f: &mut Formatter<'_>, duration: &DurationExpr) -> fmt::Result {
     match duration.literal_ms() {
-        Some(ms) => f.write_str(&format_duration_ms(ms)),
-        None => duration.fmt(f),
+        Some(ms) if ms != 0 => f.write_str(&format_duration_ms(ms)),
+        _ => duration.fmt(f),
     }
 }
 

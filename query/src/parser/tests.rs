@@ -307,6 +307,7 @@ const CANONICAL: &[(&str, &str)] = &[
     ("a offset 0", "a"),
     ("a offset -5m", "a offset -5m"),
     ("a[1.5]", "a[1s500ms]"),
+    ("a[0.00025]", "a[0.00025]"),
     ("a offset 5m * 2", "a offset 5m * 2"),
     ("a offset (5m * 2)", "a offset (5m * 2)"),
     ("a offset (5m) * 2", "a offset (5m) * 2"),
