@@ -7,5 +7,6 @@ pub mod labels;
 pub mod matcher;
 pub mod metadata;
 mod pattern;
+mod re2;
 pub mod sample;
 pub mod time;

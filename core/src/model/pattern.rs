@@ -8,6 +8,7 @@ use regex_syntax::hir::literal::{ExtractKind, Extractor};
 use regex_syntax::hir::{Dot, Hir, HirKind};
 
 use super::matcher::{BadRegex, REGEX_BYTES_MAX};
+use super::re2::{fail, translate};
 use crate::limits::REGEX_LITERALS_MAX;
 
 /// A compiled expression, in the cheapest form that answers it.
@@ -43,8 +44,8 @@ impl Pattern {
         let parsed = regex_syntax::ParserBuilder::new()
             .dot_matches_new_line(true)
             .build()
-            .parse(source)
-            .map_err(|error| BadRegex(error.to_string()))?;
+            .parse(&translate(source)?)
+            .map_err(|_| refused(source))?;
         Ok(recognize(&parsed).unwrap_or_else(|| Pattern::Regex { regex, prefix: prefix(&parsed) }))
     }
 
@@ -75,12 +76,17 @@ impl Pattern {
     }
 }
 
-/// Compiles `source` anchored at both ends, with `.` matching newlines.
+/// Compiles `source`, in RE2's syntax, anchored at both ends, with `.` matching newlines.
 pub fn anchored(source: &str) -> Result<Regex, BadRegex> {
-    regex::RegexBuilder::new(&format!("^(?s:{source})$"))
+    regex::RegexBuilder::new(&format!("^(?s:{})$", translate(source)?))
         .size_limit(REGEX_BYTES_MAX)
         .build()
-        .map_err(|error| BadRegex(error.to_string()))
+        .map_err(|_| refused(source))
+}
+
+/// Of a well-formed expression the crate refuses only what nests too deep or compiles to too much.
+fn refused(source: &str) -> BadRegex {
+    fail("expression too large", source)
 }
 
 /// The forms that need no engine.
