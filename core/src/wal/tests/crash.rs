@@ -100,7 +100,7 @@ fn power_loss_at_every_operation_of_one_scenario() {
     };
     for seed in seeds(2) {
         let operations = scenario(seed, None);
-        assert!(operations > 50, "{operations}");
+        assert!(operations > 20, "{operations}");
         for at in 0..operations {
             scenario(seed, Some(at));
         }
@@ -144,6 +144,7 @@ fn a_full_disk_is_reported_and_passes() {
             };
             assert!(error.is_no_space() && error.is_transient(), "{error}");
             assert!(wal.cut().await.is_err_and(|e| e.is_no_space()));
+            assert!(wal.sync().await.is_err_and(|e| e.is_no_space()));
             disk.make_room();
             let position = send(&wal, &model, &mut random).unwrap();
             wal.commit(position).await.unwrap();
