@@ -20,6 +20,8 @@ pub mod head;
 pub mod index;
 pub mod limits;
 pub mod model;
+pub mod published;
 pub mod runtime;
 pub mod shard;
+
 pub mod wal;

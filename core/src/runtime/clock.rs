@@ -6,10 +6,12 @@
 use super::context;
 use crate::model::time::TimestampMs;
 use std::ops::{Add, AddAssign};
-use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-static MONOTONIC: LazyLock<quanta::Clock> = LazyLock::new(quanta::Clock::new);
+thread_local! {
+    /// All threads share one calibration, so their readings can be compared.
+    static MONOTONIC: quanta::Clock = quanta::Clock::new();
+}
 
 /// The wall clock: milliseconds since the Unix epoch.
 pub fn now_ms() -> TimestampMs {
@@ -24,7 +26,7 @@ pub fn now_ms() -> TimestampMs {
 
 /// Nanoseconds of the processor's counter, never virtual: for the threads that watch the executors.
 pub(crate) fn real_ns() -> u64 {
-    MONOTONIC.delta_as_nanos(0, MONOTONIC.raw())
+    MONOTONIC.with(|clock| clock.delta_as_nanos(0, clock.raw()))
 }
 
 /// A point of monotonic time, comparable between cores. Nothing is known of its origin.

@@ -20,14 +20,14 @@ use pin_project_lite::pin_project;
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 /// The waker that the outside world sees.
 struct Shield {
     /// The task's own waker, the same for all its life.
-    task: OnceLock<Waker>,
+    task: Waker,
     /// Whether the task was woken since its last poll began.
     woken: AtomicBool,
 }
@@ -35,10 +35,7 @@ struct Shield {
 impl ArcWake for Shield {
     fn wake_by_ref(shield: &Arc<Self>) {
         if !shield.woken.swap(true, Ordering::AcqRel) {
-            // Absent only before the first poll, when the task is about to run anyway.
-            if let Some(task) = shield.task.get() {
-                task.wake_by_ref();
-            }
+            shield.task.wake_by_ref();
         }
     }
 }
@@ -49,14 +46,14 @@ pin_project! {
         // `None` once the executor ended first.
         #[pin]
         future: Option<F>,
-        shield: Arc<Shield>,
+        // Made by the first poll.
+        shield: Option<Arc<Shield>>,
     }
 }
 
 impl<F> Shielded<F> {
     pub(crate) fn new(future: F) -> Self {
-        let shield = Shield { task: OnceLock::new(), woken: AtomicBool::new(true) };
-        Shielded { future: Some(future), shield: Arc::new(shield) }
+        Shielded { future: Some(future), shield: None }
     }
 }
 
@@ -71,11 +68,13 @@ impl<F: Future> Future for Shielded<F> {
         let Some(future) = this.future.as_pin_mut() else {
             return Poll::Pending;
         };
-        let task = this.shield.task.get_or_init(|| cx.waker().clone());
-        debug_assert!(task.will_wake(cx.waker()), "a spawned future never moves to another task");
+        let shield = this.shield.get_or_insert_with(|| {
+            Arc::new(Shield { task: cx.waker().clone(), woken: AtomicBool::new(false) })
+        });
+        debug_assert!(shield.task.will_wake(cx.waker()), "a task is never moved to another");
         // Cleared before the poll: what is woken from here on runs the task again.
-        this.shield.woken.swap(false, Ordering::AcqRel);
-        let waker = waker_ref(this.shield);
+        shield.woken.swap(false, Ordering::AcqRel);
+        let waker = waker_ref(shield);
         future.poll(&mut Context::from_waker(&waker))
     }
 }
