@@ -23,5 +23,6 @@ pub mod model;
 pub mod published;
 pub mod runtime;
 pub mod shard;
+pub mod shards;
 
 pub mod wal;
