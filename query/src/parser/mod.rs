@@ -4,6 +4,7 @@
 //! `match[]`, [`parse_metric`] for the labels of one series. Nothing here looks at data or at the clock.
 
 pub mod ast;
+mod binary;
 mod call;
 mod check;
 pub mod duration;
