@@ -136,7 +136,12 @@ impl Server {
 
     /// SIGTERM; waits for the end.
     pub fn stop(&mut self) -> io::Result<ExitStatus> {
-        self.signal("TERM")?;
+        self.stop_by("TERM")
+    }
+
+    /// Sends a signal that asks for the end, and waits for it.
+    pub fn stop_by(&mut self, signal: &str) -> io::Result<ExitStatus> {
+        self.signal(signal)?;
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -145,7 +150,7 @@ impl Server {
             if began.elapsed() > STOP_MAX {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
-                    "it did not stop after SIGTERM",
+                    format!("it did not stop after SIG{signal}"),
                 ));
             }
             std::thread::sleep(POLL);

@@ -60,8 +60,7 @@ fn sigterm_ends_cleanly_and_everything_is_there_again() {
         vec![series(&[("__name__", "kept"), ("a", "b")], &samples)],
     );
     for signal in ["TERM", "INT"] {
-        tidemark.server.signal(signal).expect("a signal");
-        let status = tidemark.server.stop().expect("it ends");
+        let status = tidemark.server.stop_by(signal).expect("it ends");
         assert!(status.success(), "SIG{signal}: {status}\n{}", tidemark.server.log());
         tidemark.start_again();
         assert_eq!(
