@@ -188,6 +188,12 @@ fn batch(
     (batch, sent)
 }
 
+/// Waits, mostly for less than an operation of the disk takes, so that tasks meet, and else for up to `ms`, so that time passes.
+async fn pause(random: &mut Random, ms: u64) {
+    let us = if random.chance(60) { 300 } else { ms * 1_000 };
+    runtime::sleep(Duration::from_micros(random.below(us))).await;
+}
+
 /// Appends batches until `count` are acknowledged or one fails that cannot be sent again.
 async fn append(
     shard: Rc<Shard>,
@@ -197,7 +203,7 @@ async fn append(
     count: u64,
 ) {
     for _ in 0..count {
-        runtime::sleep(Duration::from_millis(random.below(8_000))).await;
+        pause(&mut random, 15_000).await;
         let (batch, sent) = batch(&model, &mut random, appender);
         let mut attempts = 0;
         loop {
@@ -235,7 +241,7 @@ pub(crate) async fn work(
         let (shard, mut random) = (shard.clone(), random.fork());
         runtime::spawn(async move {
             loop {
-                runtime::sleep(Duration::from_millis(random.below(10_000))).await;
+                pause(&mut random, 15_000).await;
                 // What fails stays due.
                 let _ = shard.tick().await;
             }
@@ -245,7 +251,7 @@ pub(crate) async fn work(
         let (shard, model, mut random) = (shard.clone(), model.clone(), random.fork());
         runtime::spawn(async move {
             loop {
-                runtime::sleep(Duration::from_millis(random.below(30_000))).await;
+                pause(&mut random, 30_000).await;
                 let before = model.borrow().all_acknowledged();
                 let Ok(found) = read_all(&shard).await else { return };
                 model.borrow().check_all_there(&found, &before);
