@@ -5,12 +5,14 @@
 //!
 //! * [`params`], [`time`]: what the client wrote, with Prometheus' errors;
 //! * [`query`]: `query`, `query_range`, `format_query`, `parse_query`;
+//! * [`series`]: `series`, `labels`, `label/<name>/values`, `metadata`;
 //! * [`json`], [`value_json`], [`tree_json`]: bytes.
 
 pub mod json;
 pub mod params;
 pub mod query;
 mod response;
+pub mod series;
 pub mod time;
 mod tree_json;
 mod value_json;
