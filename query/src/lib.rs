@@ -1,6 +1,8 @@
 //! PromQL: parser, planner, vectorized evaluator, and the answers of the query API.
 
 pub mod api;
+pub mod budget;
+pub mod engine;
 pub mod eval;
 pub mod functions;
 pub mod limits;

@@ -12,3 +12,6 @@ pub const TREE_HEIGHT_MAX: usize = 1_000;
 pub const DURATION_OPERATORS_MAX: usize = 500;
 
 const _: () = assert!(NESTING_MAX < TREE_HEIGHT_MAX, "what nests must fit into the tree");
+
+/// How many steps a range query may have, whoever asks. The API allows its clients fewer.
+pub const QUERY_STEPS_MAX: i64 = 1_000_000;

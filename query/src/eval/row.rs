@@ -36,6 +36,14 @@ pub struct RowOptions {
 pub struct RowScratch {
     samples: Samples,
     values: Vec<f64>,
+    widest: usize,
+}
+
+impl RowScratch {
+    /// The most samples that any window since the last call has held.
+    pub fn take_widest(&mut self) -> usize {
+        std::mem::take(&mut self.widest)
+    }
 }
 
 /// What a row is made from.
@@ -88,9 +96,12 @@ fn expr(
             }
             let mut cx =
                 KernelContext { notes, metric, pos: *pos, args, scratch: &mut scratch.values };
-            let cells = over_windows(*function, &scratch.samples, spec, steps, &mut cx)
-                .unwrap_or_else(|| Cells::absent(steps.count));
-            note_non_counter(*function, metric, &cells, input, *pos, notes);
+            let (cells, widest) = over_windows(*function, &scratch.samples, spec, steps, &mut cx)
+                .unwrap_or_else(|| (Cells::absent(steps.count), 0));
+            scratch.widest = scratch.widest.max(widest);
+            if !metric.is_empty() {
+                note_non_counter(*function, input.labels, &cells, input.options, *pos, notes);
+            }
             cells
         }
         RowExpr::Cells { function, args, input: inner, pos } => {
@@ -103,21 +114,22 @@ fn expr(
 }
 
 /// Says so if a rate is taken of floats that do not look like a counter.
-fn note_non_counter(
+pub fn note_non_counter(
     function: Function,
-    metric: &str,
+    labels: &Labels,
     cells: &Cells,
-    input: &RowInput<'_>,
+    options: RowOptions,
     pos: PosRange,
     notes: &mut Notes,
 ) {
     const SUFFIXES: [&str; 4] = ["_total", "_sum", "_count", "_bucket"];
+    let metric = labels.metric_name();
     if !matches!(function, Function::Rate | Function::Increase) || metric.is_empty() {
         return;
     }
     let any_float = || (0..cells.len()).any(|i| matches!(cells.get(i), CellRef::Float(_)));
-    if input.options.type_and_unit_labels {
-        let kind = input.labels.get("__type__").unwrap_or("");
+    if options.type_and_unit_labels {
+        let kind = labels.get("__type__").unwrap_or("");
         if !matches!(kind, "counter" | "histogram") && any_float() {
             notes.add(NoteKind::PossibleNonCounterType, &format!("{kind:?}: {metric:?}"), pos);
         }

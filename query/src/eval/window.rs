@@ -223,14 +223,15 @@ pub struct KernelContext<'a> {
     pub scratch: &'a mut Vec<f64>,
 }
 
-/// Calls `kernel` for the window of each step that holds any sample.
+/// Calls `kernel` for the window of each step that holds any sample. Returns the most samples in any window.
 #[inline]
 pub fn slide(
     samples: &Samples,
     spec: &WindowSpec,
     steps: Steps,
     mut kernel: impl FnMut(&Window<'_>),
-) {
+) -> usize {
+    let mut widest = 0;
     let (mut floats, mut histograms) = (Span::default(), Span::default());
     for (step, step_ms) in steps.iter().enumerate() {
         let end_ms = spec.end(step_ms);
@@ -240,6 +241,7 @@ pub fn slide(
         if floats.is_empty() && histograms.is_empty() {
             continue;
         }
+        widest = widest.max(floats.len() + histograms.len());
         kernel(&Window {
             floats: samples.floats.slice(floats.from, floats.to),
             histograms: samples.histograms.slice(histograms.from, histograms.to),
@@ -250,6 +252,7 @@ pub fn slide(
             edges: spec.edges,
         });
     }
+    widest
 }
 
 /// A pair of indexes that only moves forward.
@@ -270,6 +273,10 @@ impl Span {
         while self.to < timestamps.len() && timestamps[self.to] <= reach.1 {
             self.to += 1;
         }
+    }
+
+    fn len(self) -> usize {
+        self.to - self.from
     }
 
     fn is_empty(self) -> bool {

@@ -24,20 +24,24 @@ use signature::Function;
 use crate::eval::batch::{Cells, Steps};
 use crate::eval::window::{KernelContext, Samples, WindowSpec, slide};
 
-/// Evaluates a window function for every step of one series. `None` if `function` is none.
+/// Evaluates a window function for every step of one series; gives the cells and the most samples in any window. `None`
+/// if `function` is none.
 pub fn over_windows(
     function: Function,
     samples: &Samples,
     spec: &WindowSpec,
     steps: Steps,
     cx: &mut KernelContext<'_>,
-) -> Option<Cells> {
+) -> Option<(Cells, usize)> {
     let mut cells = Cells::absent(steps.count);
     // One loop for each kernel, so that it can be inlined there.
+    let widest;
     macro_rules! table {
         ($($id:ident => $kernel:expr,)*) => {
             match function {
-                $(Function::$id => slide(samples, spec, steps, |w| cells.set(w.step, $kernel(w, cx))),)*
+                $(Function::$id => {
+                    widest = slide(samples, spec, steps, |w| cells.set(w.step, $kernel(w, cx)));
+                })*
                 _ => return None,
             }
         };
@@ -71,7 +75,7 @@ pub fn over_windows(
         TsOfMaxOverTime => over_time::time_of_max,
         TsOfMinOverTime => over_time::time_of_min,
     }
-    Some(cells)
+    Some((cells, widest))
 }
 
 /// Whether a window function's result is still the metric it was of, so that it keeps its name.

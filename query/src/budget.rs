@@ -1,0 +1,127 @@
+//! What a query may cost: samples held at once, time, and whether anyone still waits for the answer.
+//!
+//! One budget is shared by all parts of a query on all cores; its numbers are atomics that only ever say "stop", so
+//! nobody waits for anybody.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tidemark_core::runtime::clock::Instant;
+
+use crate::value::{ErrorType, QueryError};
+
+/// The budget of one query. Clones are the same budget.
+#[derive(Clone, Debug)]
+pub struct Budget(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    samples_max: u64,
+    deadline: Instant,
+    samples: AtomicU64,
+    samples_peak: AtomicU64,
+    samples_read: AtomicU64,
+    canceled: AtomicBool,
+}
+
+impl Budget {
+    /// A fresh budget.
+    pub fn new(samples_max: u64, deadline: Instant) -> Self {
+        Budget(Arc::new(Inner {
+            samples_max,
+            deadline,
+            samples: AtomicU64::new(0),
+            samples_peak: AtomicU64::new(0),
+            samples_read: AtomicU64::new(0),
+            canceled: AtomicBool::new(false),
+        }))
+    }
+
+    /// Says that `samples` more are held.
+    pub fn hold(&self, samples: usize) -> Result<(), QueryError> {
+        let held = self.0.samples.fetch_add(samples as u64, Ordering::Relaxed) + samples as u64;
+        self.0.samples_peak.fetch_max(held, Ordering::Relaxed);
+        if held > self.0.samples_max {
+            return Err(QueryError::new(
+                ErrorType::Execution,
+                "query processing would load too many samples into memory in query execution",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Says that `samples` are held no more.
+    pub fn release(&self, samples: usize) {
+        self.0.samples.fetch_sub(samples as u64, Ordering::Relaxed);
+    }
+
+    /// Counts samples that were read from storage.
+    pub fn count_read(&self, samples: usize) {
+        self.0.samples_read.fetch_add(samples as u64, Ordering::Relaxed);
+    }
+
+    /// An error if the time is up or nobody waits any more. Cheap enough for once a series.
+    pub fn check(&self) -> Result<(), QueryError> {
+        if self.0.canceled.load(Ordering::Relaxed) {
+            return Err(QueryError::new(
+                ErrorType::Canceled,
+                "query was canceled in expression evaluation",
+            ));
+        }
+        if Instant::now() > self.0.deadline {
+            return Err(QueryError::new(
+                ErrorType::Timeout,
+                "query timed out in expression evaluation",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Tells all parts of the query to stop when it is dropped.
+    pub fn cancel_on_drop(&self) -> CancelOnDrop {
+        CancelOnDrop(self.clone())
+    }
+
+    /// Most samples held at once.
+    pub fn samples_peak(&self) -> u64 {
+        self.0.samples_peak.load(Ordering::Relaxed)
+    }
+
+    /// All samples read from storage.
+    pub fn samples_read(&self) -> u64 {
+        self.0.samples_read.load(Ordering::Relaxed)
+    }
+}
+
+/// Cancels a query when dropped: held by the future that a client waits for.
+#[derive(Debug)]
+pub struct CancelOnDrop(Budget);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.0.canceled.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_budget_ends() {
+        tidemark_core::runtime::sim::run(1, async {
+            let budget = Budget::new(10, Instant::now() + Duration::from_secs(1));
+            budget.hold(8).unwrap();
+            budget.release(3);
+            budget.hold(5).unwrap();
+            assert_eq!(budget.samples_peak(), 10);
+            assert!(budget.hold(1).unwrap_err().message.contains("too many samples"));
+            assert!(budget.check().is_ok());
+            tidemark_core::runtime::sleep(Duration::from_secs(2)).await;
+            assert_eq!(budget.check().unwrap_err().kind, ErrorType::Timeout);
+            drop(budget.cancel_on_drop());
+            assert_eq!(budget.check().unwrap_err().kind, ErrorType::Canceled);
+        });
+    }
+}

@@ -1,0 +1,286 @@
+//! The query engine: from the text of a query to its answer.
+//!
+//! ```text
+//! text -> parser::parse -> plan::lower -> eval::run -> names dropped, sorted -> QueryResult
+//! ```
+//!
+//! One engine lives on each core; it is a handle to the shards and a handful of settings.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use tidemark_core::model::sample::Sample;
+use tidemark_core::model::time::TimestampMs;
+use tidemark_core::runtime::clock::Instant;
+use tidemark_core::shards::Shards;
+
+use crate::budget::Budget;
+use crate::eval::batch::{Batch, CellRef, Steps};
+use crate::eval::calls::Output;
+use crate::eval::dedupe::{Equal, drop_names, unite};
+use crate::eval::range_value;
+use crate::eval::row::RowOptions;
+use crate::eval::run::Evaluator;
+use crate::limits::QUERY_STEPS_MAX;
+use crate::parser::ast::{Expr, ValueType};
+use crate::parser::{ParserOptions, parse};
+use crate::plan::lower::{LowerOptions, lower};
+use crate::plan::node::Node;
+use crate::value::{
+    ErrorType, QueryError, QueryResult, QueryStats, SampleValue, Series, Value, VectorSample,
+};
+
+/// Settings of an engine.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// How old the newest sample of a series may be, in ms (`--query.lookback-delta`).
+    pub lookback_ms: i64,
+    /// Most samples a query may hold at once (`--query.max-samples`).
+    pub samples_max: u64,
+    /// How long a query may take (`--query.timeout`).
+    pub timeout: Duration,
+    /// Distance of the evaluations of subqueries that do not say, in ms: the global evaluation interval.
+    pub subquery_step_ms: i64,
+    /// Which parts of the language are on.
+    pub parser: ParserOptions,
+    /// Metric names are dropped at the end of evaluation (`promql-delayed-name-removal`).
+    pub delayed_name_removal: bool,
+    /// The type of a metric is told by its `__type__` label (`type-and-unit-labels`).
+    pub type_and_unit_labels: bool,
+    /// Start timestamps of counters are looked at (`use-start-timestamps`).
+    pub use_start_timestamps: bool,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        EngineOptions {
+            lookback_ms: 300_000,
+            samples_max: 50_000_000,
+            timeout: Duration::from_secs(120),
+            subquery_step_ms: 60_000,
+            parser: ParserOptions::default(),
+            delayed_name_removal: false,
+            type_and_unit_labels: false,
+            use_start_timestamps: false,
+        }
+    }
+}
+
+/// What a single query may set for itself.
+#[derive(Clone, Debug, Default)]
+pub struct QueryOptions {
+    /// Another lookback, in ms.
+    pub lookback_ms: Option<i64>,
+    /// A shorter time-out.
+    pub timeout: Option<Duration>,
+}
+
+/// The moments of a query.
+#[derive(Clone, Copy, Debug)]
+struct Moments {
+    start_ms: TimestampMs,
+    end_ms: TimestampMs,
+    /// 0 for an instant query.
+    step_ms: i64,
+}
+
+/// Evaluates queries.
+#[derive(Clone)]
+pub struct Engine {
+    shards: Shards,
+    options: EngineOptions,
+}
+
+impl Engine {
+    /// An engine over these shards.
+    pub fn new(shards: Shards, options: EngineOptions) -> Self {
+        Engine { shards, options }
+    }
+
+    /// The shards it asks.
+    pub fn shards(&self) -> &Shards {
+        &self.shards
+    }
+
+    /// Its settings.
+    pub fn options(&self) -> &EngineOptions {
+        &self.options
+    }
+
+    /// The value of a query at one moment.
+    pub async fn instant(
+        &self,
+        query: &str,
+        time_ms: TimestampMs,
+        options: &QueryOptions,
+    ) -> Result<QueryResult, QueryError> {
+        let moments = Moments { start_ms: time_ms, end_ms: time_ms, step_ms: 0 };
+        self.query(query, moments, options).await
+    }
+
+    /// The values of a query from `start_ms` to `end_ms`, `step_ms` apart.
+    pub async fn range(
+        &self,
+        query: &str,
+        start_ms: TimestampMs,
+        end_ms: TimestampMs,
+        step_ms: i64,
+        options: &QueryOptions,
+    ) -> Result<QueryResult, QueryError> {
+        let bad = |message: String| QueryError::new(ErrorType::BadData, message);
+        if step_ms <= 0 {
+            return Err(bad("zero or negative query resolution step widths are not accepted. Try a positive integer".to_owned()));
+        }
+        if end_ms < start_ms {
+            return Err(bad("end timestamp must not be before start time".to_owned()));
+        }
+        let intervals = i128::from(end_ms) - i128::from(start_ms);
+        if intervals / i128::from(step_ms) >= i128::from(QUERY_STEPS_MAX) {
+            return Err(bad(format!("a range query may have {QUERY_STEPS_MAX} steps at most")));
+        }
+        self.query(query, Moments { start_ms, end_ms, step_ms }, options).await
+    }
+
+    async fn query(
+        &self,
+        query: &str,
+        moments: Moments,
+        options: &QueryOptions,
+    ) -> Result<QueryResult, QueryError> {
+        let began = Instant::now();
+        let expr = parse(query, &self.options.parser)
+            .map_err(|e| QueryError::new(ErrorType::BadData, e.to_string()))?;
+        let value_type = expr.value_type();
+        if moments.step_ms > 0 && !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
+            return Err(QueryError::new(
+                ErrorType::BadData,
+                format!(
+                    "invalid expression type \"{}\" for range query, must be Scalar or instant Vector",
+                    value_type.documented()
+                ),
+            ));
+        }
+        let node = self.plan(&expr, moments)?;
+        let timeout = options.timeout.map_or(self.options.timeout, |t| t.min(self.options.timeout));
+        let budget = Budget::new(self.options.samples_max, began + timeout);
+        let _cancel = budget.cancel_on_drop();
+        let evaluator = Evaluator {
+            shards: self.shards.clone(),
+            lookback_ms: options.lookback_ms.unwrap_or(self.options.lookback_ms),
+            options: RowOptions {
+                delayed_name_removal: self.options.delayed_name_removal,
+                use_start_timestamps: self.options.use_start_timestamps,
+                type_and_unit_labels: self.options.type_and_unit_labels,
+            },
+            budget: budget.clone(),
+            notes: RefCell::default(),
+        };
+        let value = evaluate(&evaluator, &node, value_type, moments).await?;
+        let (warnings, infos) = evaluator.notes.into_inner().texts(query);
+        let stats = QueryStats {
+            total_seconds: began.elapsed().as_secs_f64(),
+            samples_total: budget.samples_read(),
+            samples_peak: budget.samples_peak(),
+            samples_per_step: None,
+        };
+        Ok(QueryResult { value, warnings, infos, stats })
+    }
+
+    fn plan(&self, expr: &Expr, moments: Moments) -> Result<Node, QueryError> {
+        let options = LowerOptions {
+            start_ms: moments.start_ms,
+            end_ms: moments.end_ms,
+            step_ms: moments.step_ms,
+            subquery_step_ms: self.options.subquery_step_ms,
+        };
+        lower(expr, options).map_err(|e| {
+            let kind = match e {
+                crate::plan::lower::LowerError::Duration(_) => ErrorType::BadData,
+                _ => ErrorType::Execution,
+            };
+            QueryError::new(kind, e.to_string())
+        })
+    }
+}
+
+/// Evaluates a plan and makes its value presentable.
+async fn evaluate(
+    evaluator: &Evaluator,
+    node: &Node,
+    value_type: ValueType,
+    moments: Moments,
+) -> Result<Value, QueryError> {
+    let time_ms = moments.start_ms;
+    if value_type == ValueType::Matrix {
+        return range_value::evaluate(evaluator, node, time_ms).await.map(Value::Matrix);
+    }
+    let is_range = moments.step_ms > 0;
+    let steps = if is_range {
+        Steps::new(moments.start_ms, moments.end_ms, moments.step_ms)
+    } else {
+        Steps::instant(time_ms)
+    };
+    Ok(match evaluator.eval(node, steps).await? {
+        Output::Text(value) => Value::String { timestamp_ms: time_ms, value },
+        Output::Scalar(scalars) if is_range => Value::Matrix(vec![Series {
+            floats: steps
+                .iter()
+                .zip(&*scalars)
+                .map(|(timestamp_ms, &value)| Sample { timestamp_ms, value })
+                .collect(),
+            ..Series::default()
+        }]),
+        Output::Scalar(scalars) => {
+            let value = scalars.first().copied().unwrap_or(f64::NAN);
+            Value::Scalar(Sample { timestamp_ms: time_ms, value })
+        }
+        Output::Vector(batch) => {
+            let batch = finished(evaluator, batch, is_range)?;
+            if is_range { Value::Matrix(matrix(&batch)) } else { Value::Vector(vector(&batch)) }
+        }
+    })
+}
+
+/// Drops the names that were still to be dropped, and orders the rows.
+fn finished(
+    evaluator: &Evaluator,
+    mut batch: Batch,
+    is_range: bool,
+) -> Result<Batch, QueryError> {
+    if evaluator.options.delayed_name_removal {
+        drop_names(&mut batch.rows);
+        batch.rows = unite(batch.rows, Equal::Merge)?;
+    }
+    batch.drop_empty_rows();
+    batch.ordered &= !is_range;
+    batch.sort();
+    Ok(batch)
+}
+
+fn vector(batch: &Batch) -> Vec<VectorSample> {
+    let timestamp_ms = batch.steps.start_ms;
+    let samples = batch.rows.iter().filter_map(|row| {
+        let value = match row.cells.get(0) {
+            CellRef::Absent => return None,
+            CellRef::Float(v) => SampleValue::Float(v),
+            CellRef::Histogram(h) => SampleValue::Histogram(h.clone()),
+        };
+        Some(VectorSample { labels: row.labels.clone(), timestamp_ms, value })
+    });
+    samples.collect()
+}
+
+fn matrix(batch: &Batch) -> Vec<Series> {
+    let series = batch.rows.iter().map(|row| {
+        let mut series = Series { labels: row.labels.clone(), ..Series::default() };
+        for (i, timestamp_ms) in batch.steps.iter().enumerate() {
+            match row.cells.get(i) {
+                CellRef::Absent => {}
+                CellRef::Float(value) => series.floats.push(Sample { timestamp_ms, value }),
+                CellRef::Histogram(h) => series.histograms.push((timestamp_ms, h.clone())),
+            }
+        }
+        series
+    });
+    series.collect()
+}
