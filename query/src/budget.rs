@@ -55,6 +55,17 @@ impl Budget {
         self.0.samples.fetch_sub(samples as u64, Ordering::Relaxed);
     }
 
+    /// Samples held now.
+    pub fn held(&self) -> u64 {
+        self.0.samples.load(Ordering::Relaxed)
+    }
+
+    /// A part of the query is done: of all that it held beside the `before` of others, `kept` samples are left.
+    pub fn settle(&self, before: u64, kept: usize) -> Result<(), QueryError> {
+        self.0.samples.store(before, Ordering::Relaxed);
+        self.hold(kept)
+    }
+
     /// Counts samples that were read from storage.
     pub fn count_read(&self, samples: usize) {
         self.0.samples_read.fetch_add(samples as u64, Ordering::Relaxed);

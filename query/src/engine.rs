@@ -27,7 +27,8 @@ use crate::parser::{ParserOptions, parse};
 use crate::plan::lower::{LowerOptions, lower};
 use crate::plan::node::Node;
 use crate::value::{
-    ErrorType, QueryError, QueryResult, QueryStats, SampleValue, Series, Value, VectorSample,
+    ErrorType, QueryError, QueryResult, QueryStats, QueryTimings, SampleValue, Series, Value,
+    VectorSample,
 };
 
 /// Settings of an engine.
@@ -175,11 +176,19 @@ impl Engine {
             budget: budget.clone(),
             notes: RefCell::default(),
         };
+        let preparation_seconds = began.elapsed().as_secs_f64();
         let value = evaluate(&evaluator, &node, value_type, moments).await?;
         let (warnings, infos) = evaluator.notes.into_inner().texts(query);
+        let total_seconds = began.elapsed().as_secs_f64();
         let stats = QueryStats {
-            total_seconds: began.elapsed().as_secs_f64(),
+            timings: QueryTimings {
+                preparation_seconds,
+                evaluation_seconds: total_seconds - preparation_seconds,
+                total_seconds,
+                ..QueryTimings::default()
+            },
             samples_total: budget.samples_read(),
+            samples_read: budget.samples_read(),
             samples_peak: budget.samples_peak(),
             samples_per_step: None,
         };
@@ -242,11 +251,7 @@ async fn evaluate(
 }
 
 /// Drops the names that were still to be dropped, and orders the rows.
-fn finished(
-    evaluator: &Evaluator,
-    mut batch: Batch,
-    is_range: bool,
-) -> Result<Batch, QueryError> {
+fn finished(evaluator: &Evaluator, mut batch: Batch, is_range: bool) -> Result<Batch, QueryError> {
     if evaluator.options.delayed_name_removal {
         drop_names(&mut batch.rows);
         batch.rows = unite(batch.rows, Equal::Merge)?;

@@ -8,4 +8,5 @@ pub mod functions;
 pub mod limits;
 pub mod parser;
 pub mod plan;
+pub mod promqltest;
 pub mod value;

@@ -26,6 +26,15 @@ pub enum Output {
 }
 
 impl Output {
+    /// How many float samples it weighs in a query's budget.
+    pub fn sample_weight(&self) -> usize {
+        match self {
+            Output::Scalar(scalars) => scalars.len(),
+            Output::Vector(batch) => batch.sample_weight(),
+            Output::Text(_) => 0,
+        }
+    }
+
     /// The scalars; NaN at each step for anything else.
     pub fn into_scalars(self, steps: Steps) -> Scalars {
         match self {
@@ -77,7 +86,7 @@ pub fn evaluate(cx: &mut CallContext<'_>, args: Vec<Output>) -> Result<Output, Q
     let steps = cx.steps;
     let function = cx.call.function;
     let mut args = args.into_iter();
-    let mut scalars = |args: &mut std::vec::IntoIter<Output>| {
+    let scalars = |args: &mut std::vec::IntoIter<Output>| {
         args.next().map_or_else(|| vec![f64::NAN; steps.count].into(), |a| a.into_scalars(steps))
     };
     let batch = |args: &mut std::vec::IntoIter<Output>| {
@@ -109,7 +118,11 @@ pub fn evaluate(cx: &mut CallContext<'_>, args: Vec<Output>) -> Result<Output, Q
             note_sort(cx);
             let batch = batch(&mut args);
             let labels: Vec<String> = texts(args);
-            Ok(Output::Vector(sorted_by_label(batch, &labels, function == Function::SortByLabelDesc)))
+            Ok(Output::Vector(sorted_by_label(
+                batch,
+                &labels,
+                function == Function::SortByLabelDesc,
+            )))
         }
         Function::LabelReplace | Function::LabelJoin => {
             let batch = batch(&mut args);
@@ -258,7 +271,13 @@ fn sorted_by_label(mut batch: Batch, labels: &[String], descending: bool) -> Bat
             .find(|(a, b)| a != b)
             .map_or_else(
                 || a.labels.cmp(&b.labels),
-                |(a, b)| if natural_less(a, b) { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater },
+                |(a, b)| {
+                    if natural_less(a, b) {
+                        std::cmp::Ordering::Less
+                    } else {
+                        std::cmp::Ordering::Greater
+                    }
+                },
             );
         if descending { order.reverse() } else { order }
     });
@@ -277,8 +296,12 @@ fn relabelled(function: Function, mut batch: Batch, args: &[String]) -> Result<O
         let regex = tidemark_core::model::matcher::anchored(&source).map_err(|_| {
             execution_error(format!("invalid regular expression in {name}(): {source}"))
         })?;
-        let replace =
-            Replace { destination: destination.clone(), replacement: arg(1), source: arg(2), regex };
+        let replace = Replace {
+            destination: destination.clone(),
+            replacement: arg(1),
+            source: arg(2),
+            regex,
+        };
         Box::new(move |labels| replace.apply(labels))
     } else {
         let sources = args.get(2..).unwrap_or_default().to_vec();

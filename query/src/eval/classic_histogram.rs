@@ -40,16 +40,18 @@ impl<'a> Histograms<'a> {
     /// Sorts the rows. `pos` is where the vector stands in the query; `names_known` says whether rows still have
     /// the names they are to lose.
     pub fn new(batch: &'a Batch, pos: PosRange, names_known: bool, notes: &mut Notes) -> Self {
-        let mut out = Histograms { batch, classic: Vec::new(), native: Vec::new(), pos, names_known };
+        let mut out =
+            Histograms { batch, classic: Vec::new(), native: Vec::new(), pos, names_known };
         let mut by_labels: HashMap<Labels, usize> = HashMap::new();
         for (i, row) in batch.rows.iter().enumerate() {
-            let any_float = (0..batch.steps.count)
-                .any(|step| matches!(row.cells.get(step), CellRef::Float(_)));
+            let any_float =
+                (0..batch.steps.count).any(|step| matches!(row.cells.get(step), CellRef::Float(_)));
             if any_float {
                 out.add_bucket(i, row, &mut by_labels, notes);
             }
         }
-        for (i, row) in batch.rows.iter().enumerate().filter(|(_, row)| row.cells.has_histograms()) {
+        for (i, row) in batch.rows.iter().enumerate().filter(|(_, row)| row.cells.has_histograms())
+        {
             out.native.push((i, by_labels.get(&row.labels).copied()));
         }
         out
@@ -98,7 +100,10 @@ impl<'a> Histograms<'a> {
                     notes.add(NoteKind::MixedClassicNative, self.metric(&row.labels), self.pos);
                     continue;
                 }
-                cells.set_float(step, self.of_native(wanted, step, h, row.labels.metric_name(), notes));
+                cells.set_float(
+                    step,
+                    self.of_native(wanted, step, h, row.labels.metric_name(), notes),
+                );
             }
             rows.push(Row { labels: row.labels.clone(), drop_name: true, cells });
         }
@@ -268,10 +273,15 @@ mod tests {
         let histograms = Histograms::new(&batch, PosRange::default(), true, &mut notes);
         let rows = histograms.evaluate(&Wanted::Quantile(&[0.5]), &mut notes);
         assert_eq!(rows.len(), 1);
-        assert_eq!((rows[0].labels.to_string().as_str(), rows[0].cells.floats()), (r#"m{a="1"}"#, &[1.0][..]));
+        assert_eq!(
+            (rows[0].labels.to_string().as_str(), rows[0].cells.floats()),
+            (r#"m{a="1"}"#, &[1.0][..])
+        );
         assert_eq!(
             notes.texts("").0,
-            ["PromQL warning: bucket label \"le\" is missing or has a malformed value of \"x\" for metric name \"m\" (1:1)"]
+            [
+                "PromQL warning: bucket label \"le\" is missing or has a malformed value of \"x\" for metric name \"m\" (1:1)"
+            ]
         );
         let labelled = label_by_quantile(rows, "q", &[1.0]);
         assert_eq!(labelled[0].labels.get("q"), Some("1.0"));

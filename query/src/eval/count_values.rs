@@ -34,9 +34,9 @@ pub fn evaluate(label: &str, grouping: &Grouping, input: &Batch) -> Result<Batch
             };
             let group = match row.cells.get(i) {
                 CellRef::Absent => continue,
-                CellRef::Float(v) => *floats
-                    .entry(v.to_bits())
-                    .or_insert_with(|| group(&Plain(v).to_string())),
+                CellRef::Float(v) => {
+                    *floats.entry(v.to_bits()).or_insert_with(|| group(&Plain(v).to_string()))
+                }
                 CellRef::Histogram(h) => group(&h.to_string()),
             };
             let so_far = match counts[group].get(i) {

@@ -52,7 +52,8 @@ impl Wanted {
     }
 
     fn takes(&self, label: &str) -> bool {
-        label != METRIC_NAME && (self.data.is_empty() || self.data.iter().any(|m| m.name() == label))
+        label != METRIC_NAME
+            && (self.data.is_empty() || self.data.iter().any(|m| m.name() == label))
     }
 
     /// Whether a series without any info series stays.
@@ -123,11 +124,15 @@ fn reference(node: &Node) -> Option<(Option<TimestampMs>, i64)> {
             WindowInput::Range(r) => Some((r.select.at_ms, r.select.offset_ms)),
             WindowInput::Subquery(s) => subquery(s),
         },
-        Node::Cells(call) => reference(&call.input).or_else(|| call.args.iter().find_map(reference)),
+        Node::Cells(call) => {
+            reference(&call.input).or_else(|| call.args.iter().find_map(reference))
+        }
         Node::Call(call) => call.args.iter().find_map(reference),
         Node::ScalarBinary(b) => reference(&b.lhs).or_else(|| reference(&b.rhs)),
         Node::VectorBinary(b) => reference(&b.lhs).or_else(|| reference(&b.rhs)),
-        Node::Aggregate(a) => a.param.as_deref().and_then(reference).or_else(|| reference(&a.input)),
+        Node::Aggregate(a) => {
+            a.param.as_deref().and_then(reference).or_else(|| reference(&a.input))
+        }
         Node::Invariant(inner) => reference(inner),
         Node::Number(_) | Node::Text(_) => None,
     }
@@ -191,7 +196,12 @@ impl Infos {
         Ok(())
     }
 
-    fn labels(&self, base: &Labels, infos: &[usize], wanted: &Wanted) -> Result<Labels, QueryError> {
+    fn labels(
+        &self,
+        base: &Labels,
+        infos: &[usize],
+        wanted: &Wanted,
+    ) -> Result<Labels, QueryError> {
         let mut taken: Vec<(&str, &str)> = Vec::new();
         for &info in infos {
             for (name, value) in self.rows[info].labels.iter().filter(|(n, _)| wanted.takes(n)) {

@@ -72,7 +72,9 @@ pub fn evaluate(
     let steps = lhs.steps;
     let groups = Groups::of(operator.matching, &lhs, &rhs);
     let rows = match operator.op {
-        BinaryOp::And => filtered(lhs, &groups.lhs, &presence(&rhs, &groups.rhs, groups.count), true),
+        BinaryOp::And => {
+            filtered(lhs, &groups.lhs, &presence(&rhs, &groups.rhs, groups.count), true)
+        }
         BinaryOp::Unless => {
             filtered(lhs, &groups.lhs, &presence(&rhs, &groups.rhs, groups.count), false)
         }
@@ -219,7 +221,14 @@ impl<'a> Pairing<'a> {
             let row = &self.many.rows[m];
             for &o in one {
                 let other = &self.one.rows[o];
-                self.combine(&row.labels, &row.cells, &other.labels, &other.cells, &mut out, notes)?;
+                self.combine(
+                    &row.labels,
+                    &row.cells,
+                    &other.labels,
+                    &other.cells,
+                    &mut out,
+                    notes,
+                )?;
             }
             if let Some(value) = fill_one {
                 let filled = self.filled(value, &row.cells, one, &self.one);
@@ -346,8 +355,7 @@ fn operand(cell: CellRef<'_>) -> Option<Operand<'_>> {
 
 fn float_values(op: BinaryOp, return_bool: bool, a: &[f64], b: &[f64]) -> (Cells, Vec<bool>) {
     let filters = op.is_comparison() && !return_bool;
-    let matched: Vec<bool> =
-        a.iter().zip(b).map(|(a, b)| !is_stale(*a) && !is_stale(*b)).collect();
+    let matched: Vec<bool> = a.iter().zip(b).map(|(a, b)| !is_stale(*a) && !is_stale(*b)).collect();
     let values = a.iter().zip(b).zip(&matched).map(|((&a, &b), &matched)| {
         let value = if !filters {
             binary_op::scalars(op, a, b)
@@ -392,7 +400,12 @@ mod tests {
         Batch::new(Steps::new(0, 10, 10), rows.collect())
     }
 
-    fn run(op: BinaryOp, matching: VectorMatching, lhs: Batch, rhs: Batch) -> Result<Vec<String>, String> {
+    fn run(
+        op: BinaryOp,
+        matching: VectorMatching,
+        lhs: Batch,
+        rhs: Batch,
+    ) -> Result<Vec<String>, String> {
         let operator = VectorOperator {
             op,
             return_bool: false,
@@ -400,7 +413,8 @@ mod tests {
             pos: PosRange::default(),
             delayed_name_removal: false,
         };
-        let mut batch = evaluate(&operator, lhs, rhs, &mut Notes::default()).map_err(|e| e.message)?;
+        let mut batch =
+            evaluate(&operator, lhs, rhs, &mut Notes::default()).map_err(|e| e.message)?;
         batch.sort();
         let shown = batch.rows.iter().map(|row| {
             let cells: Vec<String> = row
@@ -429,25 +443,27 @@ mod tests {
         let kept = run(BinaryOp::Less, plain(), lhs(), rhs()).unwrap();
         assert_eq!(kept, ["a{x=\"1\"} 1 2", "a{x=\"2\"} 3 _"]);
         let error = run(BinaryOp::Add, on(&[], Cardinality::OneToOne), lhs(), rhs()).unwrap_err();
-        assert!(error.starts_with("found duplicate series for the match group {} on the right"), "{error}");
+        assert!(
+            error.starts_with("found duplicate series for the match group {} on the right"),
+            "{error}"
+        );
     }
 
     #[test]
     fn many_to_one_and_fill() {
-        let many = || batch(&[("a{x=\"1\",y=\"1\"}", &[1.0, 2.0]), ("a{x=\"1\",y=\"2\"}", &[3.0, 4.0])]);
+        let many =
+            || batch(&[("a{x=\"1\",y=\"1\"}", &[1.0, 2.0]), ("a{x=\"1\",y=\"2\"}", &[3.0, 4.0])]);
         let one = || batch(&[("b{x=\"1\",z=\"9\"}", &[10.0, ABSENT])]);
         let mut matching = on(&["x"], Cardinality::ManyToOne);
         matching.include = vec!["z".to_owned()];
         let sums = run(BinaryOp::Add, matching.clone(), many(), one()).unwrap();
-        assert_eq!(
-            sums,
-            ["{x=\"1\", y=\"1\", z=\"9\"} 11 _", "{x=\"1\", y=\"2\", z=\"9\"} 13 _"]
-        );
+        assert_eq!(sums, ["{x=\"1\", y=\"1\", z=\"9\"} 11 _", "{x=\"1\", y=\"2\", z=\"9\"} 13 _"]);
         matching.include.clear();
         matching.fill_right = Some(100.0);
         let filled = run(BinaryOp::Add, matching, many(), one()).unwrap();
         assert_eq!(filled, ["{x=\"1\", y=\"1\"} 11 102", "{x=\"1\", y=\"2\"} 13 104"]);
-        let error = run(BinaryOp::Add, on(&["x"], Cardinality::OneToOne), many(), one()).unwrap_err();
+        let error =
+            run(BinaryOp::Add, on(&["x"], Cardinality::OneToOne), many(), one()).unwrap_err();
         assert!(error.contains("many-to-one matching must be explicit"), "{error}");
     }
 
@@ -455,7 +471,8 @@ mod tests {
     fn sets() {
         let lhs = || batch(&[("a{x=\"1\"}", &[1.0, 2.0]), ("a{x=\"2\"}", &[3.0, 4.0])]);
         let rhs = || batch(&[("b{x=\"2\"}", &[5.0, ABSENT]), ("b{x=\"3\"}", &[6.0, 7.0])]);
-        let many = || VectorMatching { cardinality: Cardinality::ManyToMany, ..VectorMatching::default() };
+        let many =
+            || VectorMatching { cardinality: Cardinality::ManyToMany, ..VectorMatching::default() };
         assert_eq!(run(BinaryOp::And, many(), lhs(), rhs()).unwrap(), ["a{x=\"2\"} 3 _"]);
         assert_eq!(
             run(BinaryOp::Unless, many(), lhs(), rhs()).unwrap(),

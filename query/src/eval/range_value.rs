@@ -89,7 +89,14 @@ async fn read(
         slide(&samples, &spec, Steps::instant(time_ms), |w| {
             let sample = |(timestamp_ms, value)| Sample { timestamp_ms, value };
             if w.edges == EdgeMode::Plain {
-                series.floats = w.floats.t.iter().copied().zip(w.floats.v.iter().copied()).map(sample).collect();
+                series.floats = w
+                    .floats
+                    .t
+                    .iter()
+                    .copied()
+                    .zip(w.floats.v.iter().copied())
+                    .map(sample)
+                    .collect();
                 let histograms = w.histograms.t.iter().copied().zip(w.histograms.v.iter().cloned());
                 series.histograms = histograms.collect();
             } else if w.histograms.is_empty() {
@@ -100,7 +107,9 @@ async fn read(
         });
         if let Some(edges) = unsupported {
             let modifier = if edges == EdgeMode::Anchored { "anchored" } else { "smoothed" };
-            return Err(execution_error(format!("{modifier} modifier is not supported with histograms")));
+            return Err(execution_error(format!(
+                "{modifier} modifier is not supported with histograms"
+            )));
         }
         if !(series.floats.is_empty() && series.histograms.is_empty()) {
             let histograms: usize = series.histograms.iter().map(|(_, h)| h.sample_weight()).sum();

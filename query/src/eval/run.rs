@@ -27,7 +27,9 @@ use crate::budget::Budget;
 use crate::functions::signature::Function;
 use crate::functions::{keeps_name, math, over_windows};
 use crate::parser::ast::{AggregateOp, EdgeMode};
-use crate::plan::node::{Aggregate, Call, CellCall, Node, Select, Subquery, WindowCall, WindowInput};
+use crate::plan::node::{
+    Aggregate, Call, CellCall, Node, Select, Subquery, WindowCall, WindowInput,
+};
 use crate::plan::split::{RowExpr, RowPlan, Scalars, drops_name, row_selector, subquery_steps};
 use crate::value::QueryError;
 use tidemark_core::model::histogram::GoFloat;
@@ -54,6 +56,16 @@ impl Evaluator {
         Box::pin(async move {
             runtime::yield_if_needed().await;
             self.budget.check()?;
+            let before = self.budget.held();
+            let output = self.eval_node(node, steps).await?;
+            // What was held on the way is gone.
+            self.budget.settle(before, output.sample_weight())?;
+            Ok(output)
+        })
+    }
+
+    fn eval_node<'a>(&'a self, node: &'a Node, steps: Steps) -> LocalBoxFuture<'a, Result<Output>> {
+        Box::pin(async move {
             if row_selector(node).is_some() {
                 return self.rows(node, steps).await.map(Output::Vector);
             }
@@ -84,10 +96,8 @@ impl Evaluator {
                         pos: b.pos,
                         delayed_name_removal: self.options.delayed_name_removal,
                     };
-                    let held = lhs.sample_weight() + rhs.sample_weight();
                     let batch =
                         matching::evaluate(&operator, lhs, rhs, &mut self.notes.borrow_mut())?;
-                    self.exchange(held, &batch)?;
                     Ok(Output::Vector(batch))
                 }
                 Node::Aggregate(aggregate) => {
@@ -95,12 +105,6 @@ impl Evaluator {
                 }
             }
         })
-    }
-
-    /// Accounts for samples that were replaced by others.
-    fn exchange(&self, released: usize, batch: &Batch) -> Result<()> {
-        self.budget.release(released);
-        self.budget.hold(batch.sample_weight())
     }
 
     async fn scalars(&self, node: &Node, steps: Steps) -> Result<Scalars> {
@@ -120,12 +124,10 @@ impl Evaluator {
                 Output::Scalar(vec![value; steps.count].into())
             }
             Output::Vector(mut batch) => {
-                let held = batch.sample_weight();
                 for row in &mut batch.rows {
                     row.cells = row.cells.repeated(steps.count);
                 }
                 batch.steps = steps;
-                self.exchange(held, &batch)?;
                 Output::Vector(batch)
             }
             text @ Output::Text(_) => text,
@@ -206,8 +208,7 @@ impl Evaluator {
     async fn window_args(&self, call: &WindowCall, steps: Steps) -> Result<Vec<Scalars>> {
         let args = self.args(&call.args, steps).await?;
         if call.function == Function::DoubleExponentialSmoothing {
-            for (values, name, letter) in
-                [(&args[0], "smoothing", "sf"), (&args[1], "trend", "tf")]
+            for (values, name, letter) in [(&args[0], "smoothing", "sf"), (&args[1], "trend", "tf")]
             {
                 if let Some(bad) = values.iter().find(|v| !(**v > 0.0 && **v < 1.0)) {
                     return Err(execution_error(format!(
@@ -285,7 +286,6 @@ impl Evaluator {
         let inner = self.subquery_values(subquery, inner_steps).await?;
         let args = self.window_args(call, steps).await?;
         let spec = self.window_spec(&call.input);
-        let held = inner.sample_weight();
         let mut rows = Vec::with_capacity(inner.rows.len());
         let (mut samples, mut scratch) = (Samples::default(), Vec::new());
         for row in inner.rows {
@@ -300,7 +300,14 @@ impl Evaluator {
             };
             let (cells, _) = over_windows(call.function, &samples, &spec, steps, &mut cx)
                 .unwrap_or_else(|| (Cells::absent(steps.count), 0));
-            row::note_non_counter(call.function, &row.labels, &cells, self.options, call.pos, &mut notes);
+            row::note_non_counter(
+                call.function,
+                &row.labels,
+                &cells,
+                self.options,
+                call.pos,
+                &mut notes,
+            );
             let drop_name = row.drop_name || !keeps_name(call.function);
             rows.push(Row { labels: row.labels, drop_name, cells });
         }
@@ -310,7 +317,6 @@ impl Evaluator {
             rows = unite(rows, Equal::Refuse)?;
         }
         let batch = Batch::new(steps, rows);
-        self.exchange(held, &batch)?;
         Ok(batch)
     }
 
@@ -379,9 +385,7 @@ impl Evaluator {
                 return Ok(Batch::empty(steps));
             };
             let input = self.vector(&node.input, steps).await?;
-            let held = input.sample_weight();
             let batch = count_values::evaluate(label, &node.grouping, &input)?;
-            self.exchange(held, &batch)?;
             return Ok(batch);
         }
         let param = match &node.param {
@@ -392,7 +396,6 @@ impl Evaluator {
             return self.mergeable(node, param, steps).await;
         }
         let input = self.vector(&node.input, steps).await?;
-        let held = input.sample_weight();
         let param = param.unwrap_or_default();
         if !self.check_count_or_ratio(node, &param)? {
             return Ok(Batch::empty(steps));
@@ -400,7 +403,6 @@ impl Evaluator {
         let spec =
             Pick { op: node.op, grouping: node.grouping.clone(), param: &param, pos: node.pos };
         let batch = pick(&spec, input, &mut self.notes.borrow_mut());
-        self.exchange(held, &batch)?;
         Ok(batch)
     }
 
@@ -444,17 +446,14 @@ impl Evaluator {
                 }
             }
             let batch = groups.finish(param.as_deref(), &mut self.notes.borrow_mut());
-            self.budget.hold(batch.sample_weight())?;
             return Ok(batch);
         }
         let input = self.vector(&node.input, steps).await?;
-        let held = input.sample_weight();
         let mut notes = self.notes.borrow_mut();
         for row in &input.rows {
             groups.add(&row.labels, row.drop_name, &row.cells, &mut notes);
         }
         let batch = groups.finish(param.as_deref(), &mut notes);
-        self.exchange(held, &batch)?;
         Ok(batch)
     }
 
