@@ -7,14 +7,18 @@
 //! labels   | canonical encodings of the series' labels, back to back                 |
 //! series   | fingerprint, end in `labels`, end in `samples` | one entry a series ... |
 //! samples  | samples of the first series | samples of the second | ...               |
+//! details  | histogram, start timestamp, by time, in the order of the samples | ...  |
 //! metadata | metric family, type, help, unit | ...                                   |
 //! ```
 //!
 //! The core that decoded the request fills the batch; the core that owns the shard reads it. Pure values, `Send`.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use crate::head::details::SampleDetail;
 use crate::limits::BATCH_BYTES_MAX;
+use crate::model::histogram::FloatHistogram;
 use crate::model::labels::{Fingerprint, Labels};
 use crate::model::metadata::Metadata;
 use crate::model::sample::Sample;
@@ -26,15 +30,17 @@ pub struct AppendBatch {
     labels: Vec<u8>,
     series: Vec<BatchSeries>,
     samples: Vec<Sample>,
+    details: Vec<(TimestampMs, SampleDetail)>,
     metadata: Vec<(String, Metadata)>,
 }
 
-/// One series of a batch: where its labels and samples end; they begin where those of the series before it end.
+/// One series of a batch: where its labels, samples and details end; they begin where those of the series before it end.
 #[derive(Clone, Copy, Debug)]
 struct BatchSeries {
     fingerprint: Fingerprint,
     labels_end: u32,
     samples_end: u32,
+    details_end: u32,
 }
 
 /// One series of a batch, borrowed.
@@ -46,6 +52,8 @@ pub struct SeriesView<'a> {
     pub labels: &'a [u8],
     /// The samples in the order of arrival.
     pub samples: &'a [Sample],
+    /// What some of the samples have besides floats, by their times.
+    pub details: &'a [(TimestampMs, SampleDetail)],
 }
 
 impl AppendBatch {
@@ -65,6 +73,7 @@ impl AppendBatch {
             fingerprint,
             labels_end,
             samples_end: offset(self.samples.len()),
+            details_end: offset(self.details.len()),
         });
     }
 
@@ -76,6 +85,32 @@ impl AppendBatch {
         last.samples_end = offset(self.samples.len());
     }
 
+    /// Adds a histogram to the series pushed last; there must be one.
+    pub fn push_histogram(&mut self, timestamp_ms: TimestampMs, histogram: &Arc<FloatHistogram>) {
+        self.push_sample(timestamp_ms, histogram.sum);
+        let histogram = Some(Arc::clone(histogram));
+        self.push_detail(timestamp_ms, SampleDetail { histogram, start_ms: 0 });
+    }
+
+    /// Says when the counter of the sample pushed last began to count; there must be a sample.
+    pub fn set_start_timestamp(&mut self, start_ms: TimestampMs) {
+        let sample = self.samples.last().expect("a sample was pushed before its start");
+        let timestamp_ms = sample.timestamp_ms;
+        let series = self.series.last().expect("a series was pushed before its samples");
+        let begun = self.series.len().checked_sub(2).map_or(0, |i| self.series[i].details_end);
+        let own = begun < series.details_end;
+        match self.details.last_mut() {
+            Some((t, detail)) if own && *t == timestamp_ms => detail.start_ms = start_ms,
+            _ => self.push_detail(timestamp_ms, SampleDetail { histogram: None, start_ms }),
+        }
+    }
+
+    fn push_detail(&mut self, timestamp_ms: TimestampMs, detail: SampleDetail) {
+        self.details.push((timestamp_ms, detail));
+        let last = self.series.last_mut().expect("a series was pushed before its samples");
+        last.details_end = offset(self.details.len());
+    }
+
     /// Adds what is known about a metric family.
     pub fn push_metadata(&mut self, family: &str, metadata: Metadata) {
         self.metadata.push((family.to_owned(), metadata));
@@ -83,14 +118,16 @@ impl AppendBatch {
 
     /// The series in the order of pushing.
     pub fn series(&self) -> impl Iterator<Item = SeriesView<'_>> {
-        let (mut labels_start, mut samples_start) = (0, 0);
+        let (mut labels_start, mut samples_start, mut details_start) = (0, 0, 0);
         self.series.iter().map(move |series| {
             let labels = range(&mut labels_start, series.labels_end);
             let samples = range(&mut samples_start, series.samples_end);
+            let details = range(&mut details_start, series.details_end);
             SeriesView {
                 fingerprint: series.fingerprint,
                 labels: &self.labels[labels],
                 samples: &self.samples[samples],
+                details: &self.details[details],
             }
         })
     }
@@ -117,7 +154,12 @@ impl AppendBatch {
 
     /// Heap bytes in use, by which senders bound what they hold.
     pub fn byte_len(&self) -> usize {
-        self.labels.len() + size_of_val(&*self.series) + size_of_val(&*self.samples)
+        let histograms = self.details.iter().filter_map(|(_, detail)| detail.histogram.as_ref());
+        self.labels.len()
+            + size_of_val(&*self.series)
+            + size_of_val(&*self.samples)
+            + size_of_val(&*self.details)
+            + histograms.map(|h| 16 * h.sample_weight()).sum::<usize>()
     }
 
     /// Empties it and keeps the allocations.
@@ -125,6 +167,7 @@ impl AppendBatch {
         self.labels.clear();
         self.series.clear();
         self.samples.clear();
+        self.details.clear();
         self.metadata.clear();
     }
 }

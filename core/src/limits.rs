@@ -139,3 +139,6 @@ const _: () = assert!(
         <= WAL_RECORD_BYTES_MAX
 );
 const _: () = assert!(APPEND_RECORD_BYTES + SERIES_LABELS_BYTES_MAX < WAL_RECORD_BYTES_MAX);
+
+/// Bytes of histograms and start timestamps that a shard keeps in memory; past it appends are refused.
+pub const DETAILS_BYTES_MAX: usize = 1 << 30;

@@ -4,6 +4,7 @@
 //! chunks of different ages, can be encoded differently. `docs/formats/chunk.md` draws them.
 
 pub mod bits;
+pub mod histogram;
 pub mod xor;
 
 use crate::model::columns::SampleColumns;

@@ -16,6 +16,7 @@
 
 pub mod backlog;
 pub mod chunk_list;
+pub mod details;
 pub mod metadata;
 pub mod record;
 pub mod series;
@@ -37,6 +38,7 @@ use crate::model::sample::Sample;
 use crate::model::time::{TimeRange, TimestampMs};
 use backlog::{Backlog, Sealed};
 use chunk_list::{ChunkRef, Place};
+use details::Details;
 use metadata::MetadataTable;
 use record::Record;
 use series::{Series, SeriesTable, window};
@@ -49,6 +51,7 @@ pub struct Head {
     series: SeriesTable,
     backlog: Backlog,
     metadata: MetadataTable,
+    details: Details,
     /// Chunks met in recovery before the series they belong to.
     unclaimed: HashMap<SeriesRef, Vec<ChunkRef>>,
     counts: Counts,
@@ -119,10 +122,18 @@ impl Head {
             }
             Record::Stored { series, chunk } => self.store(series, chunk),
             Record::Restored { series, bytes, sealed } => self.restore(series, bytes, sealed),
+            Record::Detail { series, timestamp_ms, detail, attached } => {
+                if attached {
+                    self.details.restore(series, timestamp_ms, detail.clone());
+                } else {
+                    self.details.stage(series, timestamp_ms, detail);
+                }
+            }
         }
     }
 
     fn append(&mut self, number: SeriesRef, samples: &[Sample]) {
+        let mut details = self.details.take_staged(number);
         let Some(series) = self.series.get_mut(number) else { return self.meet_unknown(number) };
         for &sample in samples {
             let t = sample.timestamp_ms;
@@ -135,6 +146,10 @@ impl Head {
             if series.open.count() == 0 {
                 self.counts.chunks_created += 1;
                 self.counts.chunks_open += 1;
+            }
+            if let Some(i) = details.iter().position(|(at, _)| *at == t) {
+                let (_, detail) = details.swap_remove(i);
+                self.details.attach(number, series.last_ms(), t, detail);
             }
             series.open.push(t, sample.value);
             series.last_value_known = true;
@@ -291,6 +306,11 @@ impl Head {
         &self.metadata
     }
 
+    /// What samples have besides floats.
+    pub fn details(&self) -> &Details {
+        &self.details
+    }
+
     /// What was counted.
     pub fn counts(&self) -> &Counts {
         &self.counts
@@ -298,7 +318,10 @@ impl Head {
 
     /// Heap bytes of series, symbols and index, without the chunks.
     pub fn byte_len(&self) -> usize {
-        self.symbols.byte_len() + self.index.byte_len() + self.series.byte_len()
+        self.symbols.byte_len()
+            + self.index.byte_len()
+            + self.series.byte_len()
+            + self.details.byte_len()
     }
 }
 

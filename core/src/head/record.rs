@@ -19,6 +19,8 @@
 //!   entry     zigzag(series - series before): uvarint
 //!             labels length: uvarint, canonical encoding
 //!             chunks in memory: uvarint, of each: sealed or open: u8, length: uvarint, encoded chunk
+//! DETAIL    entry | entry | ...           before the batch whose samples it belongs to, and in the checkpoint
+//!   entry     see `details`
 //!
 //! value     leading zero bytes << 4 | trailing zero bytes of (bits ^ bits before): u8, then the bytes between, big-endian;
 //!           0x80 if nothing changed
@@ -28,6 +30,7 @@
 
 use crate::chunk::bits::{BitReader, push_uvarint, push_varint, unzigzag, zigzag};
 use crate::head::chunk_list::ChunkRef;
+use crate::head::details::{SampleDetail, decode_detail};
 use crate::index::SeriesRef;
 use crate::model::metadata::{Metadata, MetricType};
 use crate::model::sample::Sample;
@@ -49,6 +52,17 @@ pub enum Record<'a> {
         series: SeriesRef,
         /// What.
         samples: &'a [Sample],
+    },
+    /// What a sample has besides a float. Logged before the samples themselves, and in the checkpoint.
+    Detail {
+        /// Whose.
+        series: SeriesRef,
+        /// Of which sample.
+        timestamp_ms: TimestampMs,
+        /// What.
+        detail: &'a SampleDetail,
+        /// Whether the sample is there already, as it is for a checkpoint.
+        attached: bool,
     },
     /// What is known about a metric family. Logged, and in the checkpoint.
     Metadata {
@@ -102,6 +116,8 @@ pub const KIND_SEAL: u8 = 3;
 
 /// Number of a checkpoint's record.
 pub const KIND_STATE: u8 = 4;
+/// Number of a record of details, in the WAL and in the checkpoint.
+pub const KIND_DETAIL: u8 = 5;
 
 /// A payload that passed its CRC and still makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -239,6 +255,7 @@ pub fn decode(
         KIND_METADATA => decode_metadata(&mut input, apply),
         KIND_SEAL => decode_seal(&mut input, apply),
         KIND_STATE => decode_state(&mut input, apply),
+        KIND_DETAIL => decode_details(&mut input, apply),
         other => return Err(RecordError::UnknownKind(other)),
     };
     done.ok_or(RecordError::Malformed { kind })
@@ -270,6 +287,14 @@ fn decode_append(input: &mut Input<'_>, apply: &mut dyn FnMut(&Record<'_>)) -> O
         if !samples.is_empty() {
             apply(&Record::Samples { series: number, samples: &samples });
         }
+    }
+    Some(())
+}
+
+fn decode_details(input: &mut Input<'_>, apply: &mut dyn FnMut(&Record<'_>)) -> Option<()> {
+    while !input.bytes.is_empty() {
+        let (series, timestamp_ms, detail, attached) = decode_detail(input)?;
+        apply(&Record::Detail { series, timestamp_ms, detail: &detail, attached });
     }
     Some(())
 }

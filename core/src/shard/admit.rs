@@ -9,6 +9,7 @@ use hashbrown::HashSet;
 use super::ShardOptions;
 use crate::append::{AppendOutcome, Refusal, RefusalKind, SeriesView};
 use crate::head::Head;
+use crate::head::details::{SampleDetail, encode_detail};
 use crate::head::record::{AppendEncoder, Record};
 use crate::head::series::{Series, Verdict, judge};
 use crate::index::SeriesRef;
@@ -29,6 +30,9 @@ pub(super) struct Admission<'a> {
     encoder: AppendEncoder,
     /// The record.
     pub(super) payload: Vec<u8>,
+    /// The details of the admitted samples, and the record of them.
+    details: Vec<(SeriesRef, TimestampMs, &'a SampleDetail)>,
+    pub(super) details_payload: Vec<u8>,
     /// Series that begin here.
     begun: HashSet<Fingerprint>,
     next_series: SeriesRef,
@@ -79,7 +83,7 @@ impl<'a> Admission<'a> {
             ..Admission::default()
         };
         let stamp = head.begin_visit();
-        while admission.payload.len() < APPEND_RECORD_BYTES
+        while !admission.is_full()
             && let Some(view) = pending.take().or_else(|| batch.next())
         {
             let (now, later) = split(view);
@@ -90,6 +94,11 @@ impl<'a> Admission<'a> {
             *pending = later;
         }
         admission
+    }
+
+    /// Whether its records are large enough.
+    pub(super) fn is_full(&self) -> bool {
+        self.payload.len().max(self.details_payload.len()) >= APPEND_RECORD_BYTES
     }
 
     /// Whether nothing was admitted.
@@ -129,6 +138,12 @@ impl<'a> Admission<'a> {
             Some(number) => (number, None),
             None => (self.next_series, Some(view.labels)),
         };
+        for (t, detail) in view.details {
+            if admitted.iter().any(|sample| sample.timestamp_ms == *t) {
+                encode_detail(&mut self.details_payload, series, *t, detail, false);
+                self.details.push((series, *t, detail));
+            }
+        }
         self.encoder.push(&mut self.payload, series, new_labels, admitted);
         self.entries.push(Entry { series, new_labels, samples });
         if new_labels.is_some() {
@@ -218,6 +233,9 @@ impl<'a> Admission<'a> {
 
     /// Changes the head as the record says.
     pub(super) fn apply(&self, head: &mut Head) {
+        for &(series, timestamp_ms, detail) in &self.details {
+            head.apply(&Record::Detail { series, timestamp_ms, detail, attached: false });
+        }
         for entry in &self.entries {
             if let Some(labels) = entry.new_labels {
                 head.apply(&Record::Series { series: entry.series, labels });

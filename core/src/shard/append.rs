@@ -4,8 +4,8 @@ use super::admit::{Admission, Bounds};
 use super::{Inner, Shard};
 use crate::append::{AppendBatch, AppendOutcome};
 use crate::error::{Error, Result};
-use crate::head::record::{KIND_APPEND, KIND_METADATA, Record, encode_metadata};
-use crate::limits::BACKLOG_BYTES_MAX;
+use crate::head::record::{KIND_APPEND, KIND_DETAIL, KIND_METADATA, Record, encode_metadata};
+use crate::limits::{BACKLOG_BYTES_MAX, DETAILS_BYTES_MAX};
 use crate::runtime::clock;
 use crate::wal::{Position, Put};
 
@@ -20,6 +20,9 @@ impl Shard {
         shard.check_open()?;
         if shard.head.borrow().backlog().byte_len() > BACKLOG_BYTES_MAX {
             return Err(Error::Overloaded { what: "sealed chunks wait for the disk" });
+        }
+        if shard.head.borrow().details().byte_len() > DETAILS_BYTES_MAX {
+            return Err(Error::Overloaded { what: "histograms fill their share of memory" });
         }
         shard.wal.room().await?;
         let outcome = shard.append_now(&batch)?;
@@ -47,14 +50,19 @@ impl Inner {
                 &mut outcome,
             );
             if !admission.is_empty() {
-                let logged = self.wal.buffer(KIND_APPEND, |out| out.put(&admission.payload));
+                let log = |kind, payload: &[u8]| self.wal.buffer(kind, |out| out.put(payload));
+                let mut logged = Ok(());
+                if !admission.details_payload.is_empty() {
+                    logged = log(KIND_DETAIL, &admission.details_payload).map(drop);
+                }
+                let logged = logged.and_then(|()| log(KIND_APPEND, &admission.payload));
                 if let Err(error) = logged {
                     self.counters.borrow_mut().count(&before);
                     return Err(error.into());
                 }
                 admission.apply(&mut self.head.borrow_mut());
             }
-            if pending.is_none() && admission.payload.len() < crate::limits::APPEND_RECORD_BYTES {
+            if pending.is_none() && !admission.is_full() {
                 break;
             }
         }

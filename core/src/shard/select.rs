@@ -75,9 +75,12 @@ impl Selection {
     pub async fn read(&self, i: usize, range: TimeRange, out: &mut SampleColumns) -> Result<()> {
         let Selected { number, last_ms, .. } = self.series[i];
         let range = TimeRange::new(range.start_ms, range.end_ms.min(last_ms));
+        let from = out.len();
         let stored = self.shard.head.borrow().stored_chunks(number, range);
         if stored.is_empty() {
-            return self.shard.read_memory(number, range, out);
+            self.shard.read_memory(number, range, out)?;
+            self.shard.head.borrow().details().fill(number, from, out);
+            return Ok(());
         }
         // What is in memory now may be spilled while the disk is awaited.
         let mut newest = SampleColumns::new();
@@ -86,6 +89,7 @@ impl Selection {
             self.shard.read_stored(location, range, out).await?;
         }
         out.extend_from(&newest);
+        self.shard.head.borrow().details().fill(number, from, out);
         Ok(())
     }
 }

@@ -15,7 +15,8 @@ use crate::error::Result;
 use crate::head::Head;
 use crate::head::chunk_list::{ChunkRef, Place};
 use crate::head::record::{
-    KIND_METADATA, KIND_SEAL, KIND_STATE, Record, StateEncoder, encode_metadata, encode_seal,
+    KIND_DETAIL, KIND_METADATA, KIND_SEAL, KIND_STATE, Record, StateEncoder, encode_metadata,
+    encode_seal,
 };
 use crate::index::SeriesRef;
 use crate::limits::{
@@ -130,6 +131,10 @@ impl Inner {
             writer.write(KIND_STATE, &payload).await?;
             yield_if_needed().await;
             first = next;
+        }
+        let details = self.head.borrow().details().encode(CHECKPOINT_SLICE_BYTES);
+        for payload in details {
+            writer.write(KIND_DETAIL, &payload).await?;
         }
         let metadata = self.head.borrow().encode_all_metadata();
         for payload in metadata {
