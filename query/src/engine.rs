@@ -57,7 +57,7 @@ impl Default for EngineOptions {
         EngineOptions {
             lookback_ms: 300_000,
             samples_max: 50_000_000,
-            timeout: Duration::from_secs(120),
+            timeout: Duration::from_mins(2),
             subquery_step_ms: 60_000,
             parser: ParserOptions::default(),
             delayed_name_removal: false,
@@ -79,10 +79,10 @@ pub struct QueryOptions {
 /// The moments of a query.
 #[derive(Clone, Copy, Debug)]
 struct Moments {
-    start_ms: TimestampMs,
-    end_ms: TimestampMs,
-    /// 0 for an instant query.
-    step_ms: i64,
+    first: TimestampMs,
+    last: TimestampMs,
+    /// In ms; 0 for an instant query.
+    step: i64,
 }
 
 /// Evaluates queries.
@@ -115,7 +115,7 @@ impl Engine {
         time_ms: TimestampMs,
         options: &QueryOptions,
     ) -> Result<QueryResult, QueryError> {
-        let moments = Moments { start_ms: time_ms, end_ms: time_ms, step_ms: 0 };
+        let moments = Moments { first: time_ms, last: time_ms, step: 0 };
         self.query(query, moments, options).await
     }
 
@@ -139,7 +139,7 @@ impl Engine {
         if intervals / i128::from(step_ms) >= i128::from(QUERY_STEPS_MAX) {
             return Err(bad(format!("a range query may have {QUERY_STEPS_MAX} steps at most")));
         }
-        self.query(query, Moments { start_ms, end_ms, step_ms }, options).await
+        self.query(query, Moments { first: start_ms, last: end_ms, step: step_ms }, options).await
     }
 
     async fn query(
@@ -152,7 +152,7 @@ impl Engine {
         let expr = parse(query, &self.options.parser)
             .map_err(|e| QueryError::new(ErrorType::BadData, e.to_string()))?;
         let value_type = expr.value_type();
-        if moments.step_ms > 0 && !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
+        if moments.step > 0 && !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
             return Err(QueryError::new(
                 ErrorType::BadData,
                 format!(
@@ -197,9 +197,9 @@ impl Engine {
 
     fn plan(&self, expr: &Expr, moments: Moments) -> Result<Node, QueryError> {
         let options = LowerOptions {
-            start_ms: moments.start_ms,
-            end_ms: moments.end_ms,
-            step_ms: moments.step_ms,
+            start_ms: moments.first,
+            end_ms: moments.last,
+            step_ms: moments.step,
             subquery_step_ms: self.options.subquery_step_ms,
         };
         lower(expr, options).map_err(|e| {
@@ -219,13 +219,13 @@ async fn evaluate(
     value_type: ValueType,
     moments: Moments,
 ) -> Result<Value, QueryError> {
-    let time_ms = moments.start_ms;
+    let time_ms = moments.first;
     if value_type == ValueType::Matrix {
         return range_value::evaluate(evaluator, node, time_ms).await.map(Value::Matrix);
     }
-    let is_range = moments.step_ms > 0;
+    let is_range = moments.step > 0;
     let steps = if is_range {
-        Steps::new(moments.start_ms, moments.end_ms, moments.step_ms)
+        Steps::new(moments.first, moments.last, moments.step)
     } else {
         Steps::instant(time_ms)
     };

@@ -284,6 +284,9 @@ fn sorted_by_label(mut batch: Batch, labels: &[String], descending: bool) -> Bat
     batch
 }
 
+/// What becomes of the labels of a series; `None` if they stay.
+type Relabel = Box<dyn Fn(&Labels) -> Option<Labels>>;
+
 /// `label_replace`, `label_join`. A new metric name is there to stay.
 fn relabelled(function: Function, mut batch: Batch, args: &[String]) -> Result<Output, QueryError> {
     use super::dedupe::execution_error;
@@ -291,7 +294,7 @@ fn relabelled(function: Function, mut batch: Batch, args: &[String]) -> Result<O
     let arg = |i: usize| args.get(i).cloned().unwrap_or_default();
     let destination = arg(0);
     let name = function.name();
-    let apply: Box<dyn Fn(&Labels) -> Option<Labels>> = if function == Function::LabelReplace {
+    let apply: Relabel = if function == Function::LabelReplace {
         let source = arg(3);
         let regex = tidemark_core::model::matcher::anchored(&source).map_err(|_| {
             execution_error(format!("invalid regular expression in {name}(): {source}"))

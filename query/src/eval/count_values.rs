@@ -13,7 +13,11 @@ use crate::plan::node::Grouping;
 use crate::value::QueryError;
 
 /// Counts the samples of each value under the label `label`.
-pub fn evaluate(label: &str, grouping: &Grouping, input: &Batch) -> Result<Batch, QueryError> {
+pub(super) fn evaluate(
+    label: &str,
+    grouping: &Grouping,
+    input: &Batch,
+) -> Result<Batch, QueryError> {
     if label.is_empty() {
         return Err(execution_error(format!("invalid label name {}", quoted(label))));
     }

@@ -63,7 +63,7 @@ impl Wanted {
 }
 
 /// Evaluates `info(base, selector)`.
-pub async fn evaluate(
+pub(super) async fn evaluate(
     evaluator: &Evaluator,
     call: &Call,
     base: Batch,
@@ -99,7 +99,7 @@ pub async fn evaluate(
         if wanted.is_info(&row.labels) {
             rows.push(row);
         } else {
-            infos.enrich(row, &wanted, &mut rows)?;
+            infos.enrich(&row, &wanted, &mut rows)?;
         }
     }
     rows.retain(|row| row.cells.any_present());
@@ -170,7 +170,7 @@ impl Infos {
     }
 
     /// Adds the row with the labels that it has at each step, which may change as other info series count.
-    fn enrich(&self, row: Row, wanted: &Wanted, out: &mut Vec<Row>) -> Result<(), QueryError> {
+    fn enrich(&self, row: &Row, wanted: &Wanted, out: &mut Vec<Row>) -> Result<(), QueryError> {
         let none = Vec::new();
         let metrics = self.newest.get(&target(&row.labels)).unwrap_or(&none);
         let mut parts: Vec<(Vec<usize>, Cells)> = Vec::new();

@@ -310,10 +310,10 @@ impl<'a> Pairing<'a> {
         }
         let mut cells = Cells::absent(self.steps.count);
         let mut matched = vec![false; self.steps.count];
-        for i in 0..self.steps.count {
+        for (i, matched) in matched.iter_mut().enumerate() {
             let (Some(x), Some(y)) = (operand(a.get(i)), operand(b.get(i))) else { continue };
             let Some(outcome) = binary_op::operands(op, x, y, notes, pos) else { continue };
-            matched[i] = true;
+            *matched = true;
             if return_bool {
                 cells.set_float(i, f64::from(u8::from(outcome.keep)));
             } else if outcome.keep {
@@ -402,14 +402,14 @@ mod tests {
 
     fn run(
         op: BinaryOp,
-        matching: VectorMatching,
+        matching: &VectorMatching,
         lhs: Batch,
         rhs: Batch,
     ) -> Result<Vec<String>, String> {
         let operator = VectorOperator {
             op,
             return_bool: false,
-            matching: &matching,
+            matching,
             pos: PosRange::default(),
             delayed_name_removal: false,
         };
@@ -438,11 +438,11 @@ mod tests {
         let lhs = || batch(&[("a{x=\"1\"}", &[1.0, 2.0]), ("a{x=\"2\"}", &[3.0, ABSENT])]);
         let rhs = || batch(&[("b{x=\"1\"}", &[10.0, 20.0]), ("b{x=\"2\"}", &[30.0, 40.0])]);
         let plain = VectorMatching::default;
-        let sums = run(BinaryOp::Add, plain(), lhs(), rhs()).unwrap();
+        let sums = run(BinaryOp::Add, &plain(), lhs(), rhs()).unwrap();
         assert_eq!(sums, ["{x=\"1\"} 11 22", "{x=\"2\"} 33 _"]);
-        let kept = run(BinaryOp::Less, plain(), lhs(), rhs()).unwrap();
+        let kept = run(BinaryOp::Less, &plain(), lhs(), rhs()).unwrap();
         assert_eq!(kept, ["a{x=\"1\"} 1 2", "a{x=\"2\"} 3 _"]);
-        let error = run(BinaryOp::Add, on(&[], Cardinality::OneToOne), lhs(), rhs()).unwrap_err();
+        let error = run(BinaryOp::Add, &on(&[], Cardinality::OneToOne), lhs(), rhs()).unwrap_err();
         assert!(
             error.starts_with("found duplicate series for the match group {} on the right"),
             "{error}"
@@ -456,14 +456,14 @@ mod tests {
         let one = || batch(&[("b{x=\"1\",z=\"9\"}", &[10.0, ABSENT])]);
         let mut matching = on(&["x"], Cardinality::ManyToOne);
         matching.include = vec!["z".to_owned()];
-        let sums = run(BinaryOp::Add, matching.clone(), many(), one()).unwrap();
+        let sums = run(BinaryOp::Add, &matching, many(), one()).unwrap();
         assert_eq!(sums, ["{x=\"1\", y=\"1\", z=\"9\"} 11 _", "{x=\"1\", y=\"2\", z=\"9\"} 13 _"]);
         matching.include.clear();
         matching.fill_right = Some(100.0);
-        let filled = run(BinaryOp::Add, matching, many(), one()).unwrap();
+        let filled = run(BinaryOp::Add, &matching, many(), one()).unwrap();
         assert_eq!(filled, ["{x=\"1\", y=\"1\"} 11 102", "{x=\"1\", y=\"2\"} 13 104"]);
         let error =
-            run(BinaryOp::Add, on(&["x"], Cardinality::OneToOne), many(), one()).unwrap_err();
+            run(BinaryOp::Add, &on(&["x"], Cardinality::OneToOne), many(), one()).unwrap_err();
         assert!(error.contains("many-to-one matching must be explicit"), "{error}");
     }
 
@@ -473,13 +473,13 @@ mod tests {
         let rhs = || batch(&[("b{x=\"2\"}", &[5.0, ABSENT]), ("b{x=\"3\"}", &[6.0, 7.0])]);
         let many =
             || VectorMatching { cardinality: Cardinality::ManyToMany, ..VectorMatching::default() };
-        assert_eq!(run(BinaryOp::And, many(), lhs(), rhs()).unwrap(), ["a{x=\"2\"} 3 _"]);
+        assert_eq!(run(BinaryOp::And, &many(), lhs(), rhs()).unwrap(), ["a{x=\"2\"} 3 _"]);
         assert_eq!(
-            run(BinaryOp::Unless, many(), lhs(), rhs()).unwrap(),
+            run(BinaryOp::Unless, &many(), lhs(), rhs()).unwrap(),
             ["a{x=\"1\"} 1 2", "a{x=\"2\"} _ 4"]
         );
         assert_eq!(
-            run(BinaryOp::Or, many(), lhs(), rhs()).unwrap(),
+            run(BinaryOp::Or, &many(), lhs(), rhs()).unwrap(),
             ["a{x=\"1\"} 1 2", "a{x=\"2\"} 3 4", "b{x=\"3\"} 6 7"]
         );
     }

@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
+use tidemark_core::model::labels::Labels;
 use tidemark_core::runtime::{self, Queue};
 use tidemark_core::shards::Shards;
 
@@ -328,7 +329,7 @@ impl Evaluator {
         Ok(match self.eval(&subquery.node, steps).await? {
             Output::Scalar(scalars) => {
                 let cells = Cells::from_floats(scalars.to_vec());
-                let row = Row { labels: Default::default(), drop_name: false, cells };
+                let row = Row { labels: Labels::default(), drop_name: false, cells };
                 Batch::new(steps, vec![row])
             }
             other => other.into_batch(steps),

@@ -10,6 +10,7 @@ use tidemark_core::model::time::TimestampMs;
 use tidemark_core::runtime::sim::SimDisk;
 use tidemark_core::shard::{Shard, ShardOptions};
 use tidemark_core::shards::Shards;
+use tidemark_core::wal::WalOptions;
 
 use super::Report;
 use super::classic::native_twins;
@@ -23,6 +24,11 @@ use crate::parser::ast::{AtModifier, Expr};
 use crate::parser::walk::children_mut;
 use crate::parser::{ParserOptions, parse};
 use crate::value::{QueryError, QueryResult, Value};
+
+const MINUTE_MS: i64 = 60_000;
+
+/// Scripts hold little, and clear it often.
+const SEGMENT_BYTES: u64 = 64 << 10;
 
 /// The settings that the scripts are written for.
 fn engine_options() -> EngineOptions {
@@ -106,7 +112,11 @@ async fn open(disk: &SimDisk, shards: u32, generation: u32) -> Result<Shards, St
     let mut opened: Vec<Rc<Shard>> = Vec::new();
     for shard in 0..shards {
         let directory = PathBuf::from(format!("/generation-{generation}/shard-{shard:04}"));
-        let options = ShardOptions { future_ms_max: i64::MAX, ..ShardOptions::default() };
+        let options = ShardOptions {
+            wal: WalOptions { segment_bytes: SEGMENT_BYTES, ..WalOptions::default() },
+            future_ms_max: i64::MAX,
+            ..ShardOptions::default()
+        };
         let shard = Shard::open(disk.disk(), &directory, options).await;
         opened.push(shard.map_err(|e| e.to_string())?);
     }
@@ -210,8 +220,7 @@ async fn instant(
     if expected.range_vector.is_some() || expected.string.is_some() || asks_query.is_match(query) {
         return Ok(());
     }
-    const MINUTE: i64 = 60_000;
-    let moments = (time_ms - MINUTE, time_ms + MINUTE, MINUTE);
+    let moments = (time_ms - MINUTE_MS, time_ms + MINUTE_MS, MINUTE_MS);
     let result =
         range(engine, query, moments).await.map_err(|e| format!("as a range it failed: {e}"))?;
     let Value::Matrix(series) = &result.value else {
