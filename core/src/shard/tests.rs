@@ -304,7 +304,9 @@ async fn step(run: &mut Run, shard: &Shard) -> Result<()> {
 
 #[test]
 fn nothing_acknowledged_is_lost_whatever_happens() {
-    for seed in 0..8 {
+    // More by `TIDEMARK_SEEDS`.
+    let seeds = std::env::var("TIDEMARK_SEEDS").ok().and_then(|text| text.parse().ok());
+    for seed in 0..seeds.unwrap_or(8) {
         sim::run(seed, async move {
             let disk = SimDisk::new(seed);
             let (acknowledged, sent) = (Model::new(), Model::new());
