@@ -27,6 +27,7 @@ pub mod mailbox;
 pub mod net;
 pub mod preflight;
 mod probe;
+mod processors;
 mod sentinel;
 mod shield;
 mod signals;

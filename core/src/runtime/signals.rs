@@ -71,9 +71,7 @@ mod tests {
         executors::run(&options, dir.path(), move |ctx| async move {
             if ctx.core == 0 {
                 send(SIGHUP);
-            }
-            ctx.reload.next().await;
-            if ctx.core == 0 {
+                ctx.reload.next().await;
                 send(SIGTERM);
             }
             ctx.stop.wait().await;

@@ -163,3 +163,48 @@ impl<M> Drop for Inbox<M> {
         self.port.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn an_inbox_ends_when_nobody_can_send_any_more() {
+        let mesh = mesh::<u8>(2, 4);
+        let (peers, mut inbox) = mesh.clone().join(0);
+        assert_eq!((peers.core(), peers.cores()), (0, 2));
+        peers.try_send(0, 7).unwrap();
+        drop(peers);
+        assert_eq!(inbox.try_recv(), Some((0, 7)));
+        assert_eq!(inbox.recv().now_or_never(), None, "the other core may still join");
+        drop(mesh);
+        assert_eq!(inbox.recv().now_or_never(), Some(None));
+    }
+
+    #[test]
+    fn the_bound_holds_and_the_order_too() {
+        let mesh = mesh::<u8>(1, 2);
+        let (peers, mut inbox) = mesh.join(0);
+        peers.try_send(0, 1).unwrap();
+        peers.try_send(0, 2).unwrap();
+        let mut third = Box::pin(peers.send(0, 3));
+        let mut fourth = Box::pin(peers.send(0, 4));
+        assert_eq!(third.as_mut().now_or_never(), None);
+        assert_eq!(fourth.as_mut().now_or_never(), None);
+        assert_eq!(inbox.try_recv(), Some((0, 1)));
+        assert_eq!(peers.try_send(0, 5), Err(TrySendError::Full(5)), "others wait already");
+        assert_eq!(third.now_or_never(), Some(Ok(())));
+        drop(inbox);
+        assert_eq!(fourth.now_or_never(), Some(Err(Closed)));
+        assert_eq!(peers.try_send(0, 6), Err(TrySendError::Closed(6)));
+    }
+
+    #[test]
+    #[should_panic(expected = "core 0 joins a mesh once")]
+    fn a_core_joins_once() {
+        let mesh = mesh::<u8>(1, 1);
+        drop(mesh.clone().join(0));
+        drop(mesh.join(0));
+    }
+}
