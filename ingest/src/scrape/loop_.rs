@@ -281,7 +281,7 @@ impl Runner {
         let batches = route::split(&mut scratch.rows, self.context.append.shard_count());
         self.context.give_back(scratch);
         let appended = self.context.append.append(batches).await;
-        let (job, url) = (&self.settings.job.name, &self.settings.target.url);
+        let (job, url) = (&self.settings.job.name, &self.settings.target.scrape_url);
         let mut stats = self.context.stats.borrow_mut();
         match appended {
             Ok(outcome) => {
@@ -289,13 +289,13 @@ impl Runner {
                 stats.samples_refused += refused;
                 if refused > 0 && !self.refusing {
                     let example = outcome.first_refusal.map(|r| r.to_string()).unwrap_or_default();
-                    tracing::warn!(job, %url, refused, example, "storage refused scraped samples");
+                    tracing::warn!(job, url, refused, example, "storage refused scraped samples");
                 }
                 self.refusing = refused > 0;
             }
             Err(error) => {
                 stats.appends_failed += 1;
-                tracing::error!(job, %url, %error, "storing a scrape failed");
+                tracing::error!(job, url, %error, "storing a scrape failed");
                 self.shared.last.borrow_mut().error = format!("storing the scrape failed: {error}");
                 self.shared.families.borrow_mut().tell_again();
             }

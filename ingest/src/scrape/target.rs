@@ -89,6 +89,8 @@ pub struct Target {
     pub labels: Labels,
     /// Where the metrics are.
     pub url: http::Uri,
+    /// The same as the labels make it, for display.
+    pub scrape_url: String,
     /// From one scrape to the next.
     pub interval: Duration,
     /// Until a scrape is given up.
@@ -129,11 +131,15 @@ pub fn resolve(
     if set.get("instance").is_empty() {
         set.set("instance", &address);
     }
-    let url = url(job, &set)?;
-    let hash = identity(&set, &url);
+    let scrape_url = scrape_url(job, &set);
+    let url = scrape_url.parse().map_err(|error: http::uri::InvalidUri| TargetError::BadUrl {
+        url: scrape_url.clone(),
+        reason: error.to_string(),
+    })?;
+    let hash = identity(&set, &scrape_url);
     set.retain(|name| !name.starts_with(RESERVED_PREFIX));
     let labels = Labels::from_pairs(set.iter());
-    let target = Target { discovered, labels, url, interval, timeout, hash };
+    let target = Target { discovered, labels, url, scrape_url, interval, timeout, hash };
     Ok(Resolved::Target(Box::new(target)))
 }
 
@@ -190,7 +196,7 @@ fn durations(set: &LabelSet) -> Result<(Duration, Duration), TargetError> {
     Ok((interval, timeout))
 }
 
-fn url(job: &Job, set: &LabelSet) -> Result<http::Uri, TargetError> {
+fn scrape_url(job: &Job, set: &LabelSet) -> String {
     let path = set.get(METRICS_PATH);
     let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
     let mut url = format!(
@@ -209,10 +215,7 @@ fn url(job: &Job, set: &LabelSet) -> Result<http::Uri, TargetError> {
             separator = '&';
         }
     }
-    url.parse().map_err(|error: http::uri::InvalidUri| TargetError::BadUrl {
-        url: url.clone(),
-        reason: error.to_string(),
-    })
+    url
 }
 
 /// The job's parameters; a `__param_` label replaces the first value of its name.
@@ -236,11 +239,11 @@ fn query_encoded(text: &str) -> String {
     utf8_percent_encode(text, QUERY).to_string().replace("%20", "+")
 }
 
-fn identity(set: &LabelSet, url: &http::Uri) -> u64 {
+fn identity(set: &LabelSet, scrape_url: &str) -> u64 {
     let lasting = set.iter().filter(|(name, _)| ![SCRAPE_INTERVAL, SCRAPE_TIMEOUT].contains(name));
     let mut hash = Xxh3::new();
     hash.update(Labels::from_pairs(lasting).encoded());
-    hash.update(url.to_string().as_bytes());
+    hash.update(scrape_url.as_bytes());
     hash.digest()
 }
 
@@ -273,7 +276,7 @@ mod tests {
     #[test]
     fn a_plain_address() {
         let target = target(&job(), &[("__address__", "host:9100")]);
-        assert_eq!(target.url.to_string(), "http://host:9100/metrics");
+        assert_eq!(target.scrape_url, "http://host:9100/metrics");
         assert_eq!(target.labels.to_string(), r#"{env="prod", instance="host:9100", job="node"}"#);
         assert_eq!(
             target.discovered.to_string(),
@@ -307,7 +310,7 @@ mod tests {
             ],
         );
         assert_eq!(
-            target.url.to_string(),
+            target.scrape_url,
             "https://[::1]:1/probe/%C3%A4%3F?module=a+b&module=c&target=http%3A%2F%2Fx%2F%3Fa%3D1%26b"
         );
         assert_eq!(target.labels.to_string(), r#"{env="own", instance="i", job="node"}"#);
@@ -339,7 +342,7 @@ mod tests {
             [probe, exporter, drop].into_iter().map(|o| Rule::new(o).unwrap()).collect();
         let job = Job { relabel_rules, ..job() };
         let target = target(&job, &[("__address__", "site")]);
-        assert_eq!(target.url.to_string(), "http://exporter:9115/metrics?target=site");
+        assert_eq!(target.scrape_url, "http://exporter:9115/metrics?target=site");
         let dropped = resolve_one(&job, &[("__address__", "site"), ("env", "test")]).unwrap();
         assert!(matches!(dropped, Resolved::Dropped(labels) if labels.get("env") == Some("test")));
     }
