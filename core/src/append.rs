@@ -62,6 +62,13 @@ impl AppendBatch {
         AppendBatch::default()
     }
 
+    /// Makes room for this much more, in one step instead of many.
+    pub fn reserve(&mut self, series: usize, label_bytes: usize, samples: usize) {
+        self.series.reserve(series);
+        self.labels.reserve(label_bytes);
+        self.samples.reserve(samples);
+    }
+
     /// Begins a series; the samples pushed next are its. `encoded_labels` must be a canonical encoding and
     /// `fingerprint` taken of it. A series may occur more than once in a batch.
     #[inline]

@@ -122,21 +122,32 @@ struct Open {
 #[derive(Clone, Copy, Debug)]
 struct Pair {
     start: u32,
-    name_len: u32,
+    name_start: u32,
+    name_end: u32,
     end: u32,
     empty: bool,
 }
 
 impl Pair {
+    #[inline]
     fn name(self, arena: &[u8]) -> &[u8] {
-        let from = self.start as usize + length_prefix(self.name_len);
-        &arena[from..from + self.name_len as usize]
+        &arena[self.name_start as usize..self.name_end as usize]
+    }
+
+    /// Its value, for an error message.
+    fn value(self, arena: &[u8]) -> &str {
+        let encoded = &arena[self.name_end as usize..self.end as usize];
+        let prefix = encoded.iter().take_while(|b| **b >= 0x80).count() + 1;
+        std::str::from_utf8(encoded.get(prefix..).unwrap_or_default()).unwrap_or_default()
     }
 
     fn encoded(self, arena: &[u8]) -> &[u8] {
         &arena[self.start as usize..self.end as usize]
     }
 }
+
+/// Longest LEB128 of a length.
+const LENGTH_PREFIX_MAX: usize = 5;
 
 /// Bytes of the LEB128 in front of a text of this length.
 #[inline]
@@ -192,10 +203,13 @@ impl Rows {
         }
         self.open.canonical &= !value.is_empty()
             && self.open.pairs.last().is_none_or(|p| p.name(&self.labels) < name.as_bytes());
+        self.labels.reserve(name.len() + value.len() + 2 * LENGTH_PREFIX_MAX);
         push_pair(&mut self.labels, name, value);
+        let name_start = start + length_prefix(name.len() as u32);
         self.open.pairs.push(Pair {
             start: start as u32,
-            name_len: name.len() as u32,
+            name_start: name_start as u32,
+            name_end: (name_start + name.len()) as u32,
             end: self.labels.len() as u32,
             empty: value.is_empty(),
         });
@@ -222,11 +236,10 @@ impl Rows {
         let mut text = String::from("{");
         for pair in &self.open.pairs {
             let name = String::from_utf8_lossy(pair.name(&self.labels));
-            let value = value_of(pair.encoded(&self.labels), pair.name_len);
             if text.len() > 1 {
                 text.push_str(", ");
             }
-            let _ = write!(text, "{name}={:?}", excerpt(value));
+            let _ = write!(text, "{name}={:?}", excerpt(pair.value(&self.labels)));
             if text.len() > 4 * EXCERPT_CHARS_MAX {
                 text.push_str(", ...");
                 break;
@@ -300,6 +313,11 @@ impl Rows {
         self.samples_start()
     }
 
+    /// Bytes of all label sets in canonical encoding.
+    pub fn label_bytes(&self) -> usize {
+        self.labels_start()
+    }
+
     /// Each series with its samples, in the order of arrival.
     pub fn iter(&self) -> impl Iterator<Item = SeriesRow<'_>> {
         let (mut labels_start, mut samples_start) = (0, 0);
@@ -368,14 +386,6 @@ impl Rows {
         arena.extend_from_slice(sorted);
         Ok(())
     }
-}
-
-/// The value in one encoded pair; empty if it is none.
-fn value_of(encoded: &[u8], name_len: u32) -> &str {
-    let from = length_prefix(name_len) + name_len as usize;
-    let value = encoded.get(from..).unwrap_or_default();
-    let prefix = value.iter().take_while(|b| **b >= 0x80).count() + 1;
-    std::str::from_utf8(value.get(prefix..).unwrap_or_default()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -147,9 +147,28 @@ fn decode_series(
     Ok(())
 }
 
+/// Name and value of a label that is written as everybody writes it: both fields, in order, below 128 bytes.
+///
+/// Then every byte between the texts is ASCII, so that one look at the whole tells that both are UTF-8.
+#[inline]
+fn short_label(label: &[u8]) -> Option<(&str, &str)> {
+    let [0x0a, name_len @ ..=0x7f, rest @ ..] = label else { return None };
+    let (_, value) = rest.split_at_checked(usize::from(*name_len))?;
+    let [0x12, value_len @ ..=0x7f, value @ ..] = value else { return None };
+    if value.len() != usize::from(*value_len) {
+        return None;
+    }
+    let text = std::str::from_utf8(label).ok()?;
+    let name_end = 2 + usize::from(*name_len);
+    Some((text.get(2..name_end)?, text.get(name_end + 2..)?))
+}
+
 /// Name and value; the inner error refuses the series alone.
 #[inline]
 fn decode_label(mut label: Reader<'_>) -> Result<Result<(&str, &str), LabelError>, WireError> {
+    if let Some(pair) = short_label(label.bytes()) {
+        return Ok(Ok(pair));
+    }
     let (mut name, mut value) = (&b""[..], &b""[..]);
     while let Some(field) = label.next_field()? {
         match field.number {
@@ -164,8 +183,28 @@ fn decode_label(mut label: Reader<'_>) -> Result<Result<(&str, &str), LabelError
     Ok(text)
 }
 
+/// Time and value of a sample that is written as everybody writes it: both fields, in order.
+#[inline]
+fn short_sample(sample: &[u8]) -> Option<(i64, f64)> {
+    let (&[0x09, value @ .., 0x10], timestamp) = sample.split_first_chunk::<10>()? else {
+        return None;
+    };
+    let mut timestamp_ms = 0_u64;
+    for (i, byte) in timestamp.iter().take(9).enumerate() {
+        timestamp_ms |= u64::from(byte & 0x7f) << (7 * i);
+        if *byte < 0x80 {
+            let whole = i + 1 == timestamp.len();
+            return whole.then_some((timestamp_ms as i64, f64::from_le_bytes(value)));
+        }
+    }
+    None
+}
+
 #[inline]
 fn decode_sample(mut sample: Reader<'_>) -> Result<(i64, f64), WireError> {
+    if let Some(sample) = short_sample(sample.bytes()) {
+        return Ok(sample);
+    }
     let (mut timestamp_ms, mut value) = (0, 0.0);
     while let Some(field) = sample.next_field()? {
         match field.number {

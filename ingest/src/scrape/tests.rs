@@ -26,6 +26,8 @@ type Answer = Result<http::Response<Bytes>, FetchError>;
 struct Script {
     answer: RefCell<BTreeMap<String, Answer>>,
     delay: Cell<Duration>,
+    /// What would be refused hangs instead.
+    hang: Cell<bool>,
     requests: RefCell<Vec<http::Request<Bytes>>>,
 }
 
@@ -43,11 +45,12 @@ impl Fetch for Script {
                 return Err(FetchError::Timeout(limits.timeout));
             }
             runtime::sleep(self.delay.get()).await;
-            let answers = self.answer.borrow();
-            answers
-                .get(&host)
-                .cloned()
-                .unwrap_or_else(|| Err(FetchError::Connect("refused".into())))
+            let answer = self.answer.borrow().get(&host).cloned();
+            let answer = answer.unwrap_or_else(|| Err(FetchError::Connect("refused".into())));
+            if self.hang.get() && answer.is_err() {
+                runtime::sleep(limits.timeout).await;
+            }
+            answer
         }
         .boxed_local()
     }
@@ -615,5 +618,33 @@ fn openmetrics_and_text_make_the_same_series() {
         bench.answer("a", Ok(cut_off.unwrap()));
         bench.interval().await;
         assert_eq!(bench.status().last_error, "line 2, column 1: data does not end with # EOF");
+    });
+}
+
+#[test]
+fn targets_that_hang_do_not_delay_the_others() {
+    sim::run(11, async {
+        let bench = Bench::new();
+        bench.body("m 1\n");
+        let hanging: Vec<String> = (0..1000).map(|i| format!("10.0.0.{i}")).collect();
+        let addresses = hanging.iter().map(String::as_str).chain(["a"]);
+        let groups = vec![TargetGroup::of_addresses("0", addresses, BTreeMap::new())];
+        for host in &hanging {
+            bench.answer(host, Err(FetchError::Connect("i/o timeout".into())));
+        }
+        bench.script.hang.set(true);
+        bench.apply(Job { groups, ..job() }).await;
+        for _ in 0..3 {
+            bench.interval().await;
+        }
+        let samples = std::mem::take(&mut *bench.store.samples.borrow_mut());
+        let times: Vec<_> =
+            samples.iter().filter(|(_, line)| line.starts_with("m{")).map(|(t, _)| *t).collect();
+        assert_eq!(times.len(), 4);
+        assert!(times.windows(2).all(|pair| pair[1] - pair[0] == 15_000), "{times:?}");
+        let down =
+            samples.iter().filter(|(_, line)| line.starts_with("up{") && line.ends_with(" 0"));
+        assert!(down.count() >= 3000, "each of them is reported");
+        bench.scraper.stop().await;
     });
 }
