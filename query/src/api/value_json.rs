@@ -22,19 +22,26 @@ pub(super) fn query_data(out: &mut Vec<u8>, value: &Value, stats: Option<&QueryS
 
 fn write_value(out: &mut Vec<u8>, value: &Value) {
     match value {
-        Value::Scalar(sample) => pair(out, sample.timestamp_ms, |out| {
+        Value::Scalar(sample) => plain_pair(out, sample.timestamp_ms, |out| {
             // Scalars alone are always written without exponent.
             json::raw(out, &format!("\"{}\"", Plain(sample.value)));
         }),
         Value::String { timestamp_ms, value } => {
-            pair(out, *timestamp_ms, |out| json::html_safe_string(out, value));
+            plain_pair(out, *timestamp_ms, |out| json::html_safe_string(out, value));
         }
         Value::Vector(samples) => json::array(out, samples, write_sample),
         Value::Matrix(series) => json::array(out, series, write_series),
     }
 }
 
-/// `[time,value]`.
+/// `[time,value]` of a scalar or a string, with the time as any number is written.
+fn plain_pair(out: &mut Vec<u8>, t: TimestampMs, write: impl FnOnce(&mut Vec<u8>)) {
+    json::raw(out, &format!("[{},", t as f64 / 1000.0));
+    write(out);
+    out.push(b']');
+}
+
+/// `[time,value]` of a series, with three decimals of the time or none.
 fn pair(out: &mut Vec<u8>, t: TimestampMs, write: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'[');
     json::timestamp(out, t);
@@ -124,7 +131,7 @@ fn write_stats(out: &mut Vec<u8>, stats: &QueryStats) {
     if let Some(steps) = &stats.samples_per_step {
         json::raw(out, r#""totalQueryableSamplesPerStep":"#);
         json::array(out, steps, |out, (t, count)| {
-            pair(out, *t, |out| json::integer(out, *count));
+            plain_pair(out, *t, |out| json::integer(out, *count));
         });
         out.push(b',');
     }
@@ -158,7 +165,7 @@ mod tests {
     #[test]
     fn scalars_and_strings() {
         let scalar = Value::Scalar(sample(1500, 1e21));
-        check(&scalar, r#"{"resultType":"scalar","result":[1.500,"1000000000000000000000"]}"#);
+        check(&scalar, r#"{"resultType":"scalar","result":[1.5,"1000000000000000000000"]}"#);
         let string = Value::String { timestamp_ms: 0, value: "a<b".to_owned() };
         check(&string, r#"{"resultType":"string","result":[0,"a\u003cb"]}"#);
     }

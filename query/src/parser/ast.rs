@@ -150,7 +150,7 @@ pub enum EdgeMode {
 /// `name{matchers} offset 5m @ end()`: the newest sample of each series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorSelector {
-    /// The metric name as written before or inside the braces, or empty.
+    /// The metric name as written in front of the braces, or empty.
     pub name: String,
     /// All matchers, that of the metric name included (last, when the name stood before the braces).
     pub matchers: Vec<Matcher>,
