@@ -8,7 +8,7 @@ use std::io::Write as _;
 use tidemark_core::model::labels::Labels;
 use tidemark_core::model::time::TimestampMs;
 
-use crate::parser::number::Plain;
+use crate::parser::number::{Exponential, Plain};
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
@@ -93,37 +93,18 @@ fn float(out: &mut Vec<u8>, value: f64) {
     let size = value.abs();
     if size < 1e15 && value.fract() == 0.0 && value.to_bits() != (-0.0_f64).to_bits() {
         out.extend_from_slice(itoa::Buffer::new().format(value as i64).as_bytes());
-    } else if !value.is_finite() {
-        write!(out, "{}", Plain(value)).expect("a Vec takes everything");
-    } else if (1e-6..1e21).contains(&size) || size == 0.0 {
-        decimal(out, value);
-    } else {
-        exponential(out, value);
+        return;
     }
-}
-
-/// Without exponent. The fast formatter is right unless it chose one.
-fn decimal(out: &mut Vec<u8>, value: f64) {
-    let mut buffer = zmij::Buffer::new();
-    let text = buffer.format_finite(value);
-    if text.contains('e') {
-        write!(out, "{value}").expect("a Vec takes everything");
+    let written = if size != 0.0 && !(1e-6..1e21).contains(&size) && value.is_finite() {
+        write!(out, "{}", Exponential(value))
+    } else if (1e-5..1e15).contains(&size) {
+        // What the fast formatter writes without exponent, and with a fraction.
+        let mut buffer = zmij::Buffer::new();
+        out.write_all(buffer.format_finite(value).as_bytes())
     } else {
-        out.extend_from_slice(text.strip_suffix(".0").unwrap_or(text).as_bytes());
-    }
-}
-
-/// With an exponent of a sign and at least two digits, as Go writes it.
-fn exponential(out: &mut Vec<u8>, value: f64) {
-    let text = format!("{value:e}");
-    let (mantissa, exponent) = text.split_once('e').expect("`{:e}` writes an exponent");
-    out.extend_from_slice(mantissa.as_bytes());
-    let (sign, digits) = match exponent.strip_prefix('-') {
-        Some(digits) => ("-", digits),
-        None => ("+", exponent),
+        write!(out, "{}", Plain(value))
     };
-    let zero = if digits.len() < 2 { "0" } else { "" };
-    write!(out, "e{sign}{zero}{digits}").expect("a Vec takes everything");
+    written.expect("a Vec takes everything");
 }
 
 /// A label set as an object.

@@ -63,6 +63,67 @@ fn underscores_separate(text: &str) -> bool {
     !open
 }
 
+/// The shortest digits that give a number back, as Go finds them: of two that are equally near it takes the even one,
+/// which the standard library does not.
+struct Decimal {
+    negative: bool,
+    /// Without zeros at either end; one zero for zero.
+    digits: String,
+    /// Where the decimal point stands: the number is 0.digits times ten to this power.
+    point: i32,
+}
+
+impl Decimal {
+    fn of(value: f64) -> Self {
+        let mut buffer = zmij::Buffer::new();
+        let text = buffer.format_finite(value.abs());
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let exponent: i32 = exponent.parse().expect("an exponent is an integer");
+        let all = format!("{whole}{fraction}");
+        let digits = all.trim_start_matches('0');
+        let point = whole.len() as i32 - (all.len() - digits.len()) as i32 + exponent;
+        let digits = digits.trim_end_matches('0');
+        let (digits, point) = if digits.is_empty() { ("0", 1) } else { (digits, point) };
+        Decimal { negative: value.is_sign_negative(), digits: digits.to_owned(), point }
+    }
+
+    fn write_plain(&self, out: &mut impl Write) -> fmt::Result {
+        if self.negative {
+            out.write_char('-')?;
+        }
+        let Decimal { digits, point, .. } = self;
+        let zeros =
+            |out: &mut _, count: i32| (0..count).try_for_each(|_| Write::write_char(out, '0'));
+        match usize::try_from(*point) {
+            Ok(point) if 0 < point && point < digits.len() => {
+                write!(out, "{}.{}", &digits[..point], &digits[point..])
+            }
+            Ok(whole) if whole > 0 => {
+                out.write_str(digits)?;
+                zeros(out, point - digits.len() as i32)
+            }
+            _ => {
+                out.write_str("0.")?;
+                zeros(out, -point)?;
+                out.write_str(digits)
+            }
+        }
+    }
+
+    /// With an exponent of a sign and at least two digits.
+    fn write_exponential(&self, out: &mut impl Write) -> fmt::Result {
+        if self.negative {
+            out.write_char('-')?;
+        }
+        let (first, rest) = self.digits.split_at(1);
+        let dot = if rest.is_empty() { "" } else { "." };
+        let exponent = self.point - 1;
+        let sign = if exponent < 0 { '-' } else { '+' };
+        write!(out, "{first}{dot}{rest}e{sign}{:02}", exponent.abs())
+    }
+}
+
 /// Displays a number as Go's `strconv` does with format `f` and the shortest exact precision: `1e21` in full, `+Inf`.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain(pub f64);
@@ -71,8 +132,18 @@ impl fmt::Display for Plain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match special(self.0) {
             Some(word) => f.write_str(word),
-            None => write!(f, "{}", self.0),
+            None => Decimal::of(self.0).write_plain(f),
         }
+    }
+}
+
+/// Displays a finite number as Go's `strconv` does with format `e` and the shortest exact precision: `1.5e+21`.
+#[derive(Clone, Copy, Debug)]
+pub struct Exponential(pub f64);
+
+impl fmt::Display for Exponential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Decimal::of(self.0).write_exponential(f)
     }
 }
 
@@ -98,21 +169,13 @@ pub(super) struct General(pub f64);
 
 impl fmt::Display for General {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const EXPONENTS: std::ops::Range<i32> = -4..6;
         if let Some(word) = special(self.0) {
             return f.write_str(word);
         }
-        let scientific = format!("{:e}", self.0);
-        let (mantissa, exponent) = scientific.split_once('e').expect("`{:e}` writes an exponent");
-        let exponent: i32 = exponent.parse().expect("an exponent is an integer");
-        if (-4..6).contains(&exponent) {
-            return write!(f, "{}", self.0);
-        }
-        f.write_str(mantissa)?;
-        f.write_str(if exponent < 0 { "e-" } else { "e+" })?;
-        if exponent.abs() < 10 {
-            f.write_char('0')?;
-        }
-        write!(f, "{}", exponent.abs())
+        let decimal = Decimal::of(self.0);
+        let plain = EXPONENTS.contains(&(decimal.point - 1));
+        if plain { decimal.write_plain(f) } else { decimal.write_exponential(f) }
     }
 }
 
@@ -163,6 +226,10 @@ mod tests {
     fn numbers_are_written() {
         assert_eq!(Plain(1e21).to_string(), "1000000000000000000000");
         assert_eq!(Plain(-0.0).to_string(), "-0");
+        let halfway = f64::from_bits(0x431a_2723_1263_7b15);
+        assert_eq!(Plain(halfway).to_string(), "1840345245081285.2");
+        assert_eq!(Plain(-0.000_012_5).to_string(), "-0.0000125");
+        assert_eq!(Plain(12.5).to_string(), "12.5");
         assert_eq!(Plain(f64::INFINITY).to_string(), "+Inf");
         for (value, expected) in [
             (0.0, "0"),
