@@ -45,7 +45,9 @@ pub fn pick(pick: &Pick<'_>, mut batch: Batch, notes: &mut Notes) -> Batch {
             kept.clear();
             kept.extend(group.iter().copied().filter(|i| batch.rows[*i].cells.is_present(step)));
             select(pick, step, &batch, &mut kept, notes);
-            kept.iter().for_each(|i| is_kept[*i] = true);
+            for &i in &kept {
+                is_kept[i] = true;
+            }
             for &i in group {
                 if !std::mem::take(&mut is_kept[i]) {
                     batch.rows[i].cells.clear(step);
