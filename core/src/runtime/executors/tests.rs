@@ -188,6 +188,36 @@ fn tasks_left_over_are_dropped_with_their_executor() {
     .unwrap();
 }
 
+/// With glommio's own preemption timer of 100 ms the sleeper would wake about three times.
+#[test]
+fn ingestion_moves_while_queries_saturate_the_core() {
+    on_cores(1, |_| async {
+        let storm: Vec<_> = (0..4)
+            .map(|_| {
+                spawn_into(Queue::Query, async {
+                    loop {
+                        let begin = Instant::now();
+                        while begin.elapsed() < Duration::from_micros(100) {}
+                        yield_if_needed().await;
+                    }
+                })
+            })
+            .collect();
+        let turns = spawn_into(Queue::Ingest, async {
+            let (begin, mut turns) = (Instant::now(), 0);
+            while begin.elapsed() < Duration::from_millis(300) {
+                sleep(Duration::from_millis(1)).await;
+                turns += 1;
+            }
+            turns
+        });
+        let turns = turns.await;
+        drop(storm);
+        assert!(turns > 20, "{turns} turns in 300 ms");
+    })
+    .unwrap();
+}
+
 #[test]
 fn an_idle_core_sleeps() {
     on_cores(1, |ctx| async move {
