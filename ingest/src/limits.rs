@@ -37,6 +37,9 @@ pub const SCRATCHES_KEPT_MAX: usize = 4;
 /// Working memory that is given back instead of kept when it has grown past this, in bytes.
 pub const SCRATCH_BYTES_KEPT_MAX: usize = 64 << 20;
 
+/// Most buckets of one histogram, or quantiles of one summary, of a scrape in protobuf.
+pub const BUCKETS_PER_METRIC_MAX: usize = 16 << 10;
+
 /// Longest line of a text format, in bytes.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 

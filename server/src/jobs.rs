@@ -46,7 +46,7 @@ fn job(config: &ScrapeConfig) -> Result<Job, String> {
         honor_timestamps: config.honor_timestamps,
         track_timestamps_staleness: config.track_timestamps_staleness,
         enable_compression: config.enable_compression,
-        protocols: if protocols.is_empty() { Protocol::SUPPORTED.to_vec() } else { protocols },
+        protocols: if protocols.is_empty() { Protocol::DEFAULT.to_vec() } else { protocols },
         escaping: Escaping::from_name(&config.metric_name_escaping_scheme).unwrap_or_default(),
         fallback_protocol: Protocol::from_name(&config.fallback_scrape_protocol),
         limits: JobLimits {

@@ -90,6 +90,13 @@ pub struct MetricName<'a> {
     quoted: bool,
 }
 
+impl<'a> MetricName<'a> {
+    /// A name without escapes.
+    pub fn verbatim(raw: &'a str) -> Self {
+        MetricName { raw, quoted: false }
+    }
+}
+
 impl MetricName<'_> {
     /// Appends the name to `out`, unescaped.
     pub fn write(self, out: &mut String) {
@@ -110,15 +117,21 @@ impl fmt::Display for MetricName<'_> {
 pub struct HelpText<'a> {
     /// With its escapes.
     pub raw: &'a str,
-    /// What they mean.
-    pub(super) grammar: Grammar,
+    /// The format whose escapes they are; none if there are none.
+    pub(super) grammar: Option<Grammar>,
 }
 
-impl HelpText<'_> {
+impl<'a> HelpText<'a> {
+    /// A text without escapes.
+    pub fn verbatim(raw: &'a str) -> Self {
+        HelpText { raw, grammar: None }
+    }
+
     /// The text itself. Both formats escape backslash and line feed, OpenMetrics the double quote as well.
     pub fn unescaped(self) -> String {
+        let Some(grammar) = self.grammar else { return self.raw.to_owned() };
         let mut out = String::with_capacity(self.raw.len());
-        unescape(self.raw, self.grammar == Grammar::OpenMetrics, &mut out);
+        unescape(self.raw, grammar == Grammar::OpenMetrics, &mut out);
         out
     }
 }

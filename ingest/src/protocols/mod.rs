@@ -5,6 +5,7 @@
 
 pub mod bounds;
 pub mod exposition;
+pub mod exposition_proto;
 pub mod lines;
 pub mod number;
 pub mod openmetrics;

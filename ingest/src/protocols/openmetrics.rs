@@ -95,7 +95,7 @@ fn parse_comment(line: &[u8]) -> Result<Entry<'_>, Fault> {
     }
     let text = utf8(line, end + 1, line.len(), "text")?;
     match keyword[2] {
-        b'H' => Ok(Entry::Help(name, HelpText { raw: text, grammar: Grammar::OpenMetrics })),
+        b'H' => Ok(Entry::Help(name, HelpText { raw: text, grammar: Some(Grammar::OpenMetrics) })),
         b'T' => metric_type(text)
             .map(|kind| Entry::Type(name, kind))
             .ok_or_else(|| Fault::new(end + 1, format!("invalid metric type {:?}", excerpt(text)))),

@@ -163,7 +163,7 @@ fn parse_comment(line: &[u8], at: usize) -> Result<Option<Entry<'_>>, Fault> {
     let text = text.get(1..).unwrap_or_default();
     if is_help {
         let raw = utf8(line, line.len() - text.len(), line.len(), "help text")?;
-        return Ok(Some(Entry::Help(name, HelpText { raw, grammar: Grammar::Text })));
+        return Ok(Some(Entry::Help(name, HelpText { raw, grammar: Some(Grammar::Text) })));
     }
     let kind = std::str::from_utf8(text).ok().and_then(text_type).ok_or_else(|| {
         let word = excerpt(&String::from_utf8_lossy(text));

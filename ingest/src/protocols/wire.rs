@@ -132,8 +132,9 @@ impl<'a> Reader<'a> {
         Ok(*value)
     }
 
+    /// A length and as many bytes; stands at the first of them.
     #[inline]
-    fn prefixed(&mut self) -> Result<Reader<'a>, WireError> {
+    pub fn prefixed(&mut self) -> Result<Reader<'a>, WireError> {
         let length = self.varint()?;
         let split = usize::try_from(length).ok().and_then(|n| self.bytes.split_at_checked(n));
         let Some((bytes, rest)) = split else {

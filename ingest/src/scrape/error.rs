@@ -1,6 +1,7 @@
 //! Why a scrape failed, in the words that `lastError` shows.
 
 use crate::protocols::lines::{SampleLine, SyntaxError};
+use crate::protocols::wire::WireError;
 use crate::rows::LabelError;
 
 use super::fetch::FetchError;
@@ -26,6 +27,9 @@ pub enum ScrapeError {
     /// Not what the format says.
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
+    /// Not protobuf, or not of the schema.
+    #[error(transparent)]
+    Protobuf(#[from] WireError),
     /// Labels that no series may have.
     #[error(transparent)]
     Labels(#[from] LabelError),

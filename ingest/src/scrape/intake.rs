@@ -19,8 +19,8 @@ use super::negotiate::Format;
 use crate::label_set::LabelSet;
 use crate::limits::{SAMPLES_PER_BODY_MAX, excerpt};
 use crate::protocols::exposition::Exposition;
-use crate::protocols::lines::{Entry, SampleLine};
-use crate::protocols::{bounds, openmetrics, text};
+use crate::protocols::lines::{Entry, HelpText, MetricName, SampleLine};
+use crate::protocols::{bounds, exposition_proto, openmetrics, text};
 use crate::relabel;
 use crate::rows::Rows;
 
@@ -69,35 +69,126 @@ pub(super) struct Intake<'a> {
     pub(super) cache: &'a mut Cache,
     pub(super) families: &'a std::cell::RefCell<Families>,
     pub(super) rows: &'a mut Rows,
+    /// Where the labels of a new series are put together, and where encoded.
+    pub(super) labels: &'a mut LabelSet,
+    pub(super) encoded: &'a mut Vec<u8>,
     pub(super) counts: Counts,
-    /// Type of the family whose samples come.
-    pub(super) kind: MetricType,
+}
+
+/// One sample of a body, its labels not read yet.
+trait Exposed {
+    /// The bytes that tell its series from the others of the body.
+    fn key(&self) -> &[u8];
+    /// Its value.
+    fn value(&self) -> f64;
+    /// The timestamp that it carries.
+    fn timestamp_ms(&self) -> Option<TimestampMs>;
+    /// Reads its labels.
+    fn labels(&self, out: &mut LabelSet) -> Result<(), ScrapeError>;
+    /// Says where in the body labels are refused, if the format has places.
+    fn locate(&self, error: ScrapeError) -> ScrapeError;
+}
+
+/// A line, the type of its family, and the body it is part of.
+struct Line<'a>(SampleLine<'a>, MetricType, &'a [u8]);
+
+impl Exposed for Line<'_> {
+    fn key(&self) -> &[u8] {
+        self.0.series
+    }
+
+    fn value(&self) -> f64 {
+        self.0.value
+    }
+
+    fn timestamp_ms(&self) -> Option<TimestampMs> {
+        self.0.timestamp_ms
+    }
+
+    fn labels(&self, out: &mut LabelSet) -> Result<(), ScrapeError> {
+        self.0.labels(self.2, out)?;
+        bounds::normalize(self.1, out);
+        Ok(())
+    }
+
+    fn locate(&self, error: ScrapeError) -> ScrapeError {
+        error.at(&self.0, self.2)
+    }
+}
+
+impl Exposed for exposition_proto::Sample<'_, '_> {
+    fn key(&self) -> &[u8] {
+        self.key
+    }
+
+    fn value(&self) -> f64 {
+        self.value
+    }
+
+    fn timestamp_ms(&self) -> Option<TimestampMs> {
+        self.timestamp_ms
+    }
+
+    fn labels(&self, out: &mut LabelSet) -> Result<(), ScrapeError> {
+        Ok(exposition_proto::Sample::labels(self, out)?)
+    }
+
+    fn locate(&self, error: ScrapeError) -> ScrapeError {
+        error
+    }
 }
 
 impl Intake<'_> {
     /// Takes a whole body. After an error the rows mean nothing, the counts tell how far it came.
-    pub(super) async fn take(
+    pub(super) async fn take(&mut self, body: &[u8], format: Format) -> Result<(), ScrapeError> {
+        match format {
+            Format::PrometheusText => {
+                self.take_lines(body, Exposition::Text(text::Parser::new(body))).await
+            }
+            Format::OpenMetrics => {
+                self.take_lines(body, Exposition::OpenMetrics(openmetrics::Parser::new(body))).await
+            }
+            Format::Protobuf => self.take_protobuf(body).await,
+        }
+    }
+
+    async fn take_lines(
         &mut self,
         body: &[u8],
-        format: Format,
-        labels: &mut LabelSet,
-        encoded: &mut Vec<u8>,
+        mut parser: Exposition<'_>,
     ) -> Result<(), ScrapeError> {
-        let mut parser = match format {
-            Format::PrometheusText => Exposition::Text(text::Parser::new(body)),
-            Format::OpenMetrics => Exposition::OpenMetrics(openmetrics::Parser::new(body)),
-        };
+        let mut family_kind = MetricType::Unknown;
         loop {
             for _ in 0..ENTRIES_PER_SLICE {
                 let Some(entry) = parser.next_entry()? else { return self.check_sample_limit() };
                 match entry {
                     Entry::Type(name, kind) => {
-                        self.kind = kind;
+                        family_kind = kind;
                         self.families.borrow_mut().set_type(name, kind);
                     }
                     Entry::Help(name, text) => self.families.borrow_mut().set_help(name, text),
                     Entry::Unit(name, unit) => self.families.borrow_mut().set_unit(name, unit),
-                    Entry::Sample(line) => self.take_sample(&line, body, labels, encoded)?,
+                    Entry::Sample(line) => self.take_sample(&Line(line, family_kind, body))?,
+                }
+            }
+            runtime::yield_if_needed().await;
+        }
+    }
+
+    async fn take_protobuf(&mut self, body: &[u8]) -> Result<(), ScrapeError> {
+        let mut parser = exposition_proto::Parser::new(body);
+        loop {
+            for _ in 0..ENTRIES_PER_SLICE {
+                match parser.next_entry()? {
+                    None => return self.check_sample_limit(),
+                    Some(exposition_proto::Entry::Sample(sample)) => self.take_sample(&sample)?,
+                    Some(exposition_proto::Entry::Family(family)) => {
+                        let name = MetricName::verbatim(family.name);
+                        let mut families = self.families.borrow_mut();
+                        families.set_type(name, family.kind);
+                        families.set_help(name, HelpText::verbatim(family.help));
+                        families.set_unit(name, family.unit);
+                    }
                 }
             }
             runtime::yield_if_needed().await;
@@ -105,24 +196,17 @@ impl Intake<'_> {
     }
 
     #[inline]
-    fn take_sample(
-        &mut self,
-        line: &SampleLine<'_>,
-        body: &[u8],
-        labels: &mut LabelSet,
-        encoded: &mut Vec<u8>,
-    ) -> Result<(), ScrapeError> {
+    fn take_sample(&mut self, sample: &impl Exposed) -> Result<(), ScrapeError> {
         self.counts.scraped += 1;
-        let hash = LineHash::of(line.series);
+        let hash = LineHash::of(sample.key());
         let known = match self.cache.find(hash) {
             Found::Series(place) => Some(place),
             Found::Dropped => return Ok(()),
             Found::Nothing => {
-                labels.clear();
-                encoded.clear();
-                line.labels(body, labels)?;
-                bounds::normalize(self.kind, labels);
-                if !self.finish_labels(labels, encoded).map_err(|error| error.at(line, body))? {
+                self.labels.clear();
+                self.encoded.clear();
+                sample.labels(self.labels)?;
+                if !self.finish_labels().map_err(|error| sample.locate(error))? {
                     self.cache.add_dropped(hash);
                     return Ok(());
                 }
@@ -135,14 +219,14 @@ impl Intake<'_> {
         }
         let place = known.unwrap_or_else(|| {
             self.counts.series_added += 1;
-            self.cache.add(hash, Fingerprint::of(encoded), encoded)
+            self.cache.add(hash, Fingerprint::of(self.encoded), self.encoded)
         });
-        self.push(place, line);
+        self.push(place, sample);
         Ok(())
     }
 
-    fn push(&mut self, place: u32, line: &SampleLine<'_>) {
-        let own_time = line.timestamp_ms.filter(|_| self.job.honor_timestamps);
+    fn push(&mut self, place: u32, sample: &impl Exposed) {
+        let own_time = sample.timestamp_ms().filter(|_| self.job.honor_timestamps);
         let track = own_time.is_none() || self.job.track_timestamps_staleness;
         if self.cache.see(place, track) && own_time.is_none() {
             self.counts.duplicates += 1;
@@ -150,16 +234,13 @@ impl Intake<'_> {
         }
         let timestamp_ms = own_time.unwrap_or(self.time_ms);
         let series = self.cache.series(place);
-        let sample = Sample { timestamp_ms, value: line.value };
+        let sample = Sample { timestamp_ms, value: sample.value() };
         self.rows.push_encoded(series.fingerprint, &series.labels, sample);
     }
 
     /// Adds the target's labels, relabels, checks and encodes; `false` says that relabelling drops the series.
-    fn finish_labels(
-        &self,
-        labels: &mut LabelSet,
-        encoded: &mut Vec<u8>,
-    ) -> Result<bool, ScrapeError> {
+    fn finish_labels(&mut self) -> Result<bool, ScrapeError> {
+        let labels = &mut *self.labels;
         labels.refuse_duplicates()?;
         add_target_labels(labels, self.target_labels, self.job.honor_labels);
         if !relabel::apply(&self.job.metric_relabel_rules, labels) || labels.is_empty() {
@@ -172,7 +253,7 @@ impl Intake<'_> {
             check_names(labels)?;
         }
         check_limits(labels, &self.job.limits)?;
-        labels.encode(encoded)?;
+        labels.encode(self.encoded)?;
         Ok(true)
     }
 

@@ -65,7 +65,7 @@ impl Default for Job {
             honor_timestamps: true,
             track_timestamps_staleness: false,
             enable_compression: true,
-            protocols: Protocol::SUPPORTED.to_vec(),
+            protocols: Protocol::DEFAULT.to_vec(),
             escaping: Escaping::AllowUtf8,
             fallback_protocol: None,
             limits: JobLimits::default(),

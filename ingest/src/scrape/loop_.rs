@@ -13,7 +13,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use tidemark_core::model::metadata::MetricType;
 use tidemark_core::model::time::TimestampMs;
 use tidemark_core::runtime;
 use tidemark_core::runtime::clock::{self, Instant};
@@ -228,10 +227,11 @@ impl Runner {
                     cache: &mut self.cache,
                     families: &self.shared.families,
                     rows,
+                    labels,
+                    encoded,
                     counts: Counts::default(),
-                    kind: MetricType::Unknown,
                 };
-                let taken = intake.take(body, format, labels, encoded).await;
+                let taken = intake.take(body, format).await;
                 *counts = intake.counts;
                 taken.map(|()| body.len())
             }

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 /// A format that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
+    /// Protobuf messages.
+    PrometheusProto,
     /// OpenMetrics 1.0.0.
     OpenMetricsText1_0_0,
     /// OpenMetrics 0.0.1.
@@ -18,6 +20,8 @@ pub enum Protocol {
 /// How a body is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// [`crate::protocols::exposition_proto`].
+    Protobuf,
     /// [`crate::protocols::openmetrics`].
     OpenMetrics,
     /// [`crate::protocols::text`].
@@ -72,7 +76,14 @@ struct Row {
     format: Format,
 }
 
-const TABLE: [Row; 4] = [
+const TABLE: [Row; 5] = [
+    Row {
+        protocol: Protocol::PrometheusProto,
+        name: "PrometheusProto",
+        media_type: "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+        escaping: false,
+        format: Format::Protobuf,
+    },
     Row {
         protocol: Protocol::OpenMetricsText1_0_0,
         name: "OpenMetricsText1.0.0",
@@ -104,8 +115,8 @@ const TABLE: [Row; 4] = [
 ];
 
 impl Protocol {
-    /// All that can be read, the best first.
-    pub const SUPPORTED: [Protocol; 4] = [
+    /// What is asked for unless the job says otherwise, the best first.
+    pub const DEFAULT: [Protocol; 4] = [
         Protocol::OpenMetricsText1_0_0,
         Protocol::OpenMetricsText0_0_1,
         Protocol::PrometheusText1_0_0,
@@ -171,7 +182,7 @@ mod tests {
     #[test]
     fn accept_names_the_best_first() {
         assert_eq!(
-            accept_header(&Protocol::SUPPORTED, Escaping::AllowUtf8),
+            accept_header(&Protocol::DEFAULT, Escaping::AllowUtf8),
             "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
         );
     }
@@ -184,6 +195,8 @@ mod tests {
         }
         let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         assert_eq!(format_of(openmetrics, None), Ok(Format::OpenMetrics));
+        let protobuf = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+        assert_eq!(format_of(protobuf, None), Ok(Format::Protobuf));
         assert_eq!(format_of("", Some(Protocol::PrometheusText0_0_4)), text);
         assert_eq!(
             format_of("", None).unwrap_err(),
@@ -197,7 +210,7 @@ mod tests {
 
     #[test]
     fn names_go_round() {
-        for protocol in Protocol::SUPPORTED {
+        for protocol in TABLE.iter().map(|row| row.protocol) {
             assert_eq!(Protocol::from_name(protocol.as_str()), Some(protocol));
         }
         for (name, scheme) in ESCAPINGS {
