@@ -9,7 +9,7 @@
 //!          magic u32 | payload bytes u32 | ordinal u32 | kind u32 | crc32c of the 16 bytes before and the payload u32 | payload
 //! ```
 //!
-//! Integers are little-endian. Payloads are records (`head/record.rs`); the last frame has kind [`KIND_END`] and no payload. The file is
+//! `docs/formats/checkpoint.md` is its page. Integers are little-endian. Payloads are records (`head/record.rs`); the last frame has kind [`KIND_END`] and no payload. The file is
 //! written under another name, synced and renamed, so it is there whole or not at all; damage costs the frames it hits.
 //! Owned by the core that owns the shard.
 

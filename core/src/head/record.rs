@@ -2,7 +2,7 @@
 //!
 //! The head changes by applying a [`Record`] and in no other way, so what recovery does is what was done live. The first three
 //! kinds of payload are in the WAL, the second and the last in the checkpoint (the frame around them, with length, kind and
-//! CRC, is theirs):
+//! CRC, is theirs; `docs/formats/wal-records.md` is the page):
 //!
 //! ```text
 //! APPEND    entry | entry | ...           one batch

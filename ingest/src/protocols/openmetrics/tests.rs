@@ -1,3 +1,5 @@
+//! OpenMetrics: every kind of entry, the place that an error names, and text that is nearly right.
+
 use std::fmt::Write as _;
 
 use super::*;
