@@ -126,8 +126,8 @@ pub const IDLE_MS: i64 = 60 * 60 * 1000;
 /// Series that one tick examines for being idle.
 pub const IDLE_SERIES_PER_TICK: u32 = 16_384;
 
-/// Encoded bytes of one record of samples, past which a batch is split.
-pub const APPEND_RECORD_BYTES: usize = 1 << 20;
+/// Encoded bytes of one record of samples, past which a batch is split: some ten thousand samples, or 1 ms of work.
+pub const APPEND_RECORD_BYTES: usize = 64 << 10;
 
 /// Samples of one series in one record; more are split.
 pub const ENTRY_SAMPLES_MAX: usize = 32 << 10;

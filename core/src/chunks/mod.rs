@@ -3,8 +3,8 @@
 //! Append-only files of bounded size. Each spill writes one *batch* (directory in front, chunks behind, drawn in
 //! `format.rs`) by one write and one sync, and only then may the WAL forget the samples. Since a batch is synced before the
 //! next is begun, only the last batch of a file can be torn; it is recognised by the checksums of all its chunks and left
-//! out, and its samples are still in the WAL. Nothing that was written is ever overwritten: after an error or a restart
-//! the next batch goes to a new file.
+//! out, and its samples are still in the WAL. Nothing that was written is ever overwritten: after a restart, or an error
+//! other than a full disk, the next batch goes to a new file.
 //!
 //! A crash between the sync and the WAL's retirement, or an error after the write, can leave the same chunk in two
 //! batches: whoever collects them on opening keeps one of a series and a first time.
@@ -76,7 +76,7 @@ impl ChunkStore {
 
     /// Writes `chunks` and syncs them; their places in the same order. One call at a time.
     ///
-    /// After an error none of them counts as stored, and the next call begins a new file.
+    /// After an error none of them counts as stored; unless the disk was merely full, the next call begins a new file.
     pub async fn append(&self, chunks: &[SealedChunk<'_>]) -> Result<Vec<ChunkLocation>> {
         let mut locations = Vec::with_capacity(chunks.len());
         let mut rest = chunks;
@@ -106,7 +106,10 @@ impl ChunkStore {
         };
         if let Err(error) = written {
             // Give the room back; if that fails too, opening tells the torn batch by its checksums.
-            let _ = writer.file.truncate(writer.end).await;
+            let truncated = writer.file.truncate(writer.end).await;
+            if error.is_no_space() && truncated.is_ok() {
+                self.writer.replace(Some(writer));
+            }
             return Err(error.into());
         }
         writer.end += bytes as u64;
@@ -125,7 +128,6 @@ impl ChunkStore {
 
     async fn begin_file(&self) -> Result<Writer> {
         let sequence = self.next.get();
-        self.next.set(sequence + 1);
         let path = self.path(sequence);
         let file = self.disk.open(&path, Open::Create).await?;
         let mut header = file.alloc(0);
@@ -133,6 +135,7 @@ impl ChunkStore {
         file.write_at(&mut header, 0).await?;
         file.sync_data().await?;
         self.disk.sync_dir(&self.directory).await?;
+        self.next.set(sequence + 1);
         self.bytes.set(self.bytes.get() + BLOCK_BYTES as u64);
         Ok(Writer { file, sequence, end: BLOCK_BYTES as u64 })
     }

@@ -2,11 +2,11 @@
 
 use super::admit::{Admission, Bounds};
 use super::{Inner, Shard};
-use crate::append::{AppendBatch, AppendOutcome};
+use crate::append::{AppendBatch, AppendOutcome, SeriesView};
 use crate::error::{Error, Result};
 use crate::head::record::{KIND_APPEND, KIND_DETAIL, KIND_METADATA, Record, encode_metadata};
 use crate::limits::{BACKLOG_BYTES_MAX, DETAILS_BYTES_MAX};
-use crate::runtime::clock;
+use crate::runtime::{clock, yield_if_needed};
 use crate::wal::{Position, Put};
 
 impl Shard {
@@ -25,7 +25,7 @@ impl Shard {
             return Err(Error::Overloaded { what: "histograms fill their share of memory" });
         }
         shard.wal.room().await?;
-        let outcome = shard.append_now(&batch)?;
+        let outcome = shard.append_all(&batch).await?;
         // Not only what this batch has logged: a duplicate may still be on its way to the disk.
         if let Some(last) = shard.wal.next().0.checked_sub(1) {
             shard.wal.commit(Position(last)).await?;
@@ -35,40 +35,48 @@ impl Shard {
 }
 
 impl Inner {
-    /// Everything but waiting for the disk.
-    fn append_now(&self, batch: &AppendBatch) -> Result<AppendOutcome> {
+    /// Everything but waiting for the disk. A large batch takes several records, with an offer to yield between them.
+    async fn append_all(&self, batch: &AppendBatch) -> Result<AppendOutcome> {
         let bounds = Bounds::new(&self.options, clock::now_ms());
         let (mut series, mut pending) = (batch.series(), None);
         let mut outcome = AppendOutcome::default();
-        loop {
-            let before = outcome.clone();
-            let admission = Admission::take(
-                &mut series,
-                &mut pending,
-                &self.head.borrow(),
-                &bounds,
-                &mut outcome,
-            );
-            if !admission.is_empty() {
-                let log = |kind, payload: &[u8]| self.wal.buffer(kind, |out| out.put(payload));
-                let mut logged = Ok(());
-                if !admission.details_payload.is_empty() {
-                    logged = log(KIND_DETAIL, &admission.details_payload).map(drop);
-                }
-                let logged = logged.and_then(|()| log(KIND_APPEND, &admission.payload));
-                if let Err(error) = logged {
-                    self.counters.borrow_mut().count(&before);
-                    return Err(error.into());
-                }
-                admission.apply(&mut self.head.borrow_mut());
-            }
-            if pending.is_none() && !admission.is_full() {
-                break;
-            }
+        while self.append_some(&mut series, &mut pending, &bounds, &mut outcome)? {
+            yield_if_needed().await;
         }
         self.append_metadata(batch)?;
         self.counters.borrow_mut().count(&outcome);
         Ok(outcome)
+    }
+
+    /// Admits, logs and applies as much as one record carries; whether anything is left.
+    fn append_some<'a>(
+        &self,
+        series: &mut impl Iterator<Item = SeriesView<'a>>,
+        pending: &mut Option<SeriesView<'a>>,
+        bounds: &Bounds,
+        outcome: &mut AppendOutcome,
+    ) -> Result<bool> {
+        let before = outcome.clone();
+        let admission = Admission::take(series, pending, &self.head.borrow(), bounds, outcome);
+        if !admission.is_empty() {
+            if let Err(error) = self.log(&admission) {
+                self.counters.borrow_mut().count(&before);
+                return Err(error);
+            }
+            admission.apply(&mut self.head.borrow_mut());
+        }
+        Ok(pending.is_some() || admission.is_full())
+    }
+
+    fn log(&self, admission: &Admission<'_>) -> Result<()> {
+        let records =
+            [(KIND_DETAIL, &admission.details_payload), (KIND_APPEND, &admission.payload)];
+        for (kind, payload) in records {
+            if !payload.is_empty() {
+                self.wal.buffer(kind, |out| out.put(payload))?;
+            }
+        }
+        Ok(())
     }
 
     fn append_metadata(&self, batch: &AppendBatch) -> Result<()> {
