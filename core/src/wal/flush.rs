@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::chain::Run;
 use super::writer::{Durability, Flushed, Writer};
 use super::{Flushing, Position, SyncMode, Wal, WalError};
+use crate::runtime::clock::Instant;
 use crate::runtime::{self, Queue};
 
 /// How often a log that is not synced is written.
@@ -23,6 +24,7 @@ struct Batch {
     writer: Writer,
     spares: VecDeque<PathBuf>,
     flushed: Flushed,
+    began: Instant,
 }
 
 impl Wal {
@@ -80,6 +82,7 @@ impl Wal {
             writer: state.writer.take().expect("one flush at a time"),
             spares: std::mem::take(&mut state.spares),
             flushed: Flushed::default(),
+            began: Instant::now(),
         })
     }
 
@@ -95,6 +98,7 @@ impl Wal {
         state.in_flight_bytes = 0;
         state.stats.flushes += 1;
         state.stats.failures += u64::from(outcome.is_err());
+        state.stats.flush_ns += batch.began.elapsed().as_nanos() as u64;
         state.stats.syncs += batch.flushed.syncs;
         state.stats.written_bytes += batch.flushed.bytes;
         let syncs = batch.durability == Durability::Synced;

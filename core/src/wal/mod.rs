@@ -103,6 +103,8 @@ pub struct WalStats {
     pub failures: u64,
     /// Times the disk was synced for records.
     pub syncs: u64,
+    /// Time that all flushes took, in ns.
+    pub flush_ns: u64,
     /// Bytes written, padding included.
     pub written_bytes: u64,
     /// Bytes that wait to be written.

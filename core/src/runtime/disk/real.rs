@@ -4,7 +4,7 @@
 //! * `DmaFile::create` opens for writing only, so [`RealFile::open`] goes by `OpenOptions`;
 //! * `file_size` asks by path, which a rename makes wrong: [`RealFile::len`] asks by descriptor;
 //! * `read_at` with an odd position returns bytes past the end of a short read: only `read_at_aligned` is used;
-//! * a write to a full disk may succeed in part and leave the file longer: it is cut back;
+//! * on a full disk a write or a reservation may succeed in part and leave the file longer: it is cut back;
 //! * `DmaStreamWriter` panics on a full disk: not used.
 //!
 //! What the ring cannot do (directories, links, free space, locks) runs on the pool of blocking threads.
@@ -174,9 +174,7 @@ impl RealFile {
             Ok(_) => io::Error::from_raw_os_error(libc::ENOSPC),
             Err(error) => error,
         };
-        if self.writing.get() == 0 && self.len()? > len_before {
-            self.truncate(len_before).await?;
-        }
+        self.cut_back(len_before).await?;
         Err(DiskError::at(Operation::Write, &self.path, position, error))
     }
 
@@ -202,15 +200,27 @@ impl RealFile {
     }
 
     pub(super) async fn preallocate(&self, len: u64) -> Result<()> {
-        if len <= self.len()? {
+        let len_before = self.len()?;
+        if len <= len_before {
             return Ok(());
         }
         match self.file.pre_allocate(len, false).await.map_err(into_io) {
             Ok(()) => Ok(()),
             // Some file systems cannot reserve; there the length alone must do.
             Err(e) if e.kind() == io::ErrorKind::Unsupported => self.truncate(len).await,
-            Err(e) => Err(DiskError::new(Operation::Preallocate, &self.path, e)),
+            Err(e) => {
+                self.cut_back(len_before).await?;
+                Err(DiskError::new(Operation::Preallocate, &self.path, e))
+            }
         }
+    }
+
+    /// Gives back what an operation that failed half-way has added to the file.
+    async fn cut_back(&self, len_before: u64) -> Result<()> {
+        if self.writing.get() == 0 && self.len()? > len_before {
+            self.truncate(len_before).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn truncate(&self, len: u64) -> Result<()> {
