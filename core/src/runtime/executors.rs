@@ -37,7 +37,8 @@ const BLOCKING_THREADS: usize = 2;
 pub struct Options {
     /// How many.
     pub cores: usize,
-    /// Whether each is pinned to a processor of its own (when there are enough).
+    /// Whether each is pinned to a processor of its own. Only done when every processor this process may use gets one: with fewer
+    /// cores, or a share of the machine, the kernel knows better where there is room.
     pub pin: bool,
     /// How long a task that offers to yield can keep the core.
     pub preempt_every: Duration,
@@ -189,7 +190,7 @@ where
     for core in 0..options.cores {
         let seat = Seat {
             core,
-            processor: (processors.len() >= options.cores).then(|| processors[core]),
+            processor: (processors.len() == options.cores).then(|| processors[core]),
             preempt_every: options.preempt_every,
             probe_dir: probe_dir.to_owned(),
             stopper: stopper.clone(),

@@ -1,8 +1,9 @@
 //! Which processors this process may use, and keeping a thread on one of them.
 
 use std::io;
+use std::thread;
 
-/// The processors this process may run on, by number; empty when the system does not say.
+/// The processors this process may run on, by number; empty when the system does not say, or allots it less time than they have.
 pub(super) fn allowed() -> Vec<usize> {
     // SAFETY: an all-zero cpu_set_t is a valid, empty set, and the call writes no more than the size given.
     let set = unsafe {
@@ -13,7 +14,12 @@ pub(super) fn allowed() -> Vec<usize> {
         set
     };
     // SAFETY: every number asked for lies below CPU_SETSIZE.
-    (0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
+    let allowed: Vec<usize> = (0..libc::CPU_SETSIZE as usize)
+        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
+        .collect();
+    // This also counts the quota of a container.
+    let parallelism = thread::available_parallelism().map_or(0, usize::from);
+    if parallelism == allowed.len() { allowed } else { Vec::new() }
 }
 
 /// Keeps the calling thread on `processor`.

@@ -133,3 +133,59 @@ async fn relay(ear: Rc<Ear>, core: usize) {
     })
     .await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::executors::CoreContext;
+    use super::super::{mailbox, sim, sleep, spawn};
+    use std::time::Duration;
+
+    #[test]
+    fn cores_of_the_simulation_talk_and_stop_like_real_ones() {
+        for seed in 0..20 {
+            sim::run(seed, async {
+                let mesh = mailbox::mesh::<usize>(3, 2);
+                let ctx = CoreContext::standalone(0, 3);
+                let tasks = (0..3).map(|core| {
+                    let (peers, mut inbox) = mesh.clone().join(core);
+                    let stop = ctx.stop.clone();
+                    spawn(async move {
+                        let sender = spawn(async move {
+                            for n in 0..10 {
+                                peers.send((core + 1) % 3, n).await.unwrap();
+                            }
+                        });
+                        for n in 0..10 {
+                            assert_eq!(inbox.recv().await, Some(((core + 2) % 3, n)));
+                        }
+                        sender.await;
+                        stop.wait().await;
+                    })
+                });
+                let tasks: Vec<_> = tasks.collect();
+                sleep(Duration::from_secs(1)).await;
+                assert!(!ctx.stop.is_stopping());
+                ctx.stop.stopper().stop();
+                for task in tasks {
+                    task.await;
+                }
+                assert!(ctx.stop.is_stopping());
+            });
+        }
+    }
+
+    #[test]
+    fn several_reloads_become_one() {
+        sim::run(1, async {
+            let ctx = CoreContext::standalone(0, 1);
+            let stopper = ctx.stop.stopper();
+            stopper.reload();
+            stopper.reload();
+            ctx.reload.next().await;
+            let again = super::super::timeout(Duration::from_secs(1), ctx.reload.next()).await;
+            assert!(again.is_err());
+            stopper.reload();
+            ctx.reload.next().await;
+        });
+    }
+}
