@@ -166,16 +166,11 @@ impl<'a> Parser<'a> {
         self.next_part = 0;
         self.timestamp_ms = None;
         self.key.clear();
-        self.key.extend_from_slice(self.family.name.as_bytes());
-        self.key.push(0);
+        self.push_key(self.family.name.as_bytes());
         let mut fields = message;
         while let Some(field) = fields.next_field()? {
             match field.number {
-                1 => {
-                    let label = field.bytes()?.bytes();
-                    self.key.extend_from_slice(&(label.len() as u32).to_le_bytes());
-                    self.key.extend_from_slice(label);
-                }
+                1 => self.push_key(field.bytes()?.bytes()),
                 2 | 3 | 5 => {
                     let value = double_field(field.bytes()?, 1)?;
                     self.parts.push(Part::new("", value));
@@ -192,7 +187,8 @@ impl<'a> Parser<'a> {
                 _ => {}
             }
         }
-        self.key.push(0);
+        // No text is that long: the labels end here.
+        self.key.extend_from_slice(&u32::MAX.to_le_bytes());
         self.key_shared = self.key.len();
         for part in &mut self.parts {
             if part.value.is_nan() {
@@ -200,6 +196,12 @@ impl<'a> Parser<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Adds a text behind its length, so that where one ends and the next begins is never in doubt.
+    fn push_key(&mut self, text: &[u8]) {
+        self.key.extend_from_slice(&(text.len() as u32).to_le_bytes());
+        self.key.extend_from_slice(text);
     }
 
     fn push_summary(&mut self, message: Reader<'a>) -> Result<(), WireError> {
