@@ -1,3 +1,5 @@
+//! The protobuf exposition format against bodies that `prost` encodes, broken ones and arbitrary ones.
+
 use super::*;
 use proptest::prelude::*;
 use prost::Message;
