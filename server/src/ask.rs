@@ -104,9 +104,9 @@ fn ask(server: &str, path: &str, params: &Params) -> Result<Bytes, String> {
 }
 
 fn exchange(stream: TcpStream, request: http::Request<Full<Bytes>>) -> hyper::Result<Bytes> {
+    let socket = Blocking { stream, written: false, asked: false };
     block_on(async {
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(Blocking(stream)).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(socket).await?;
         let asking = async {
             let response = sender.send_request(request).await?;
             Ok(response.into_body().collect().await?.to_bytes())
@@ -132,8 +132,13 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// A socket whose reads and writes block inside the poll.
-struct Blocking(TcpStream);
+/// A socket whose reads and writes block inside the poll. hyper looks for bytes before it sends any: until the request is out
+/// nothing can come, and waiting for it would be for ever.
+struct Blocking {
+    stream: TcpStream,
+    written: bool,
+    asked: bool,
+}
 
 impl Read for Blocking {
     fn poll_read(
@@ -141,9 +146,12 @@ impl Read for Blocking {
         _: &mut Context<'_>,
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.asked {
+            return Poll::Pending;
+        }
         let mut buffer = [0; 16 << 10];
         let room = cursor.remaining().min(buffer.len());
-        let read = self.0.read(&mut buffer[..room])?;
+        let read = self.stream.read(&mut buffer[..room])?;
         cursor.put_slice(&buffer[..read]);
         Poll::Ready(Ok(()))
     }
@@ -155,15 +163,17 @@ impl Write for Blocking {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(self.0.write(bytes))
+        self.written = true;
+        Poll::Ready(self.stream.write(bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.flush())
+        self.asked = self.written;
+        Poll::Ready(self.stream.flush())
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.shutdown(std::net::Shutdown::Write))
+        Poll::Ready(self.stream.shutdown(std::net::Shutdown::Write))
     }
 }
 
@@ -234,6 +244,28 @@ mod tests {
         let error = readable(br#"{"status":"error","errorType":"bad_data","error":"no"}"#);
         assert_eq!(error.unwrap_err(), "bad_data: no");
         assert!(readable(b"<html>").unwrap_err().starts_with("not an answer"));
+    }
+
+    #[test]
+    fn asks_and_reads_the_answer() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"query=up%7B%7D") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.push(byte[0]);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+            String::from_utf8(request).unwrap()
+        });
+        let body = ask(&url, "/api/v1/query", &vec![("query", "up{}".to_owned())]).unwrap();
+        assert_eq!(body, "ok");
+        assert!(
+            server.join().unwrap().starts_with("POST /api/v1/query HTTP/1.1\r\nhost: 127.0.0.1:")
+        );
     }
 
     #[test]

@@ -36,8 +36,14 @@ pub(crate) enum Command {
 /// What to check.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Check {
-    /// prometheus.yml files
+    /// prometheus.yml files, and the rule files that they name
     Config {
+        /// The files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Files of recording and alerting rules
+    Rules {
         /// The files
         #[arg(required = true)]
         files: Vec<PathBuf>,
@@ -106,9 +112,9 @@ pub(crate) struct Server {
 pub(crate) enum WalSync {
     /// Before it is acknowledged
     Commit,
-    /// Within a tenth of a second: power loss may take that much
+    /// Within a tenth of a second after it is acknowledged: a crash may take that much
     Interval,
-    /// When the kernel gets to it: power loss may take half a minute
+    /// Written every second, when the kernel likes: a kill takes a second, a power loss any amount
     Off,
 }
 

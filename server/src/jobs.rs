@@ -1,5 +1,6 @@
 //! From the configuration to what ingest and the client need: jobs to scrape, and a client for each.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -91,6 +92,7 @@ fn rule(config: &RelabelConfig, legacy_names: bool) -> Result<Rule, String> {
 }
 
 /// One client a job, found by the name that ingest puts on each request.
+#[derive(Default)]
 pub(crate) struct Clients(BTreeMap<Arc<str>, Rc<Client>>);
 
 impl Clients {
@@ -110,14 +112,27 @@ impl Clients {
     }
 }
 
-impl Fetch for Clients {
+/// The clients of the configuration in force; a fetch under way keeps those it began with.
+#[derive(Default)]
+pub(crate) struct CurrentClients(RefCell<Rc<Clients>>);
+
+impl CurrentClients {
+    /// Those of another configuration.
+    pub(crate) fn replace(&self, clients: Clients) {
+        *self.0.borrow_mut() = Rc::new(clients);
+    }
+}
+
+impl Fetch for CurrentClients {
     fn fetch(
         &self,
         request: http::Request<Bytes>,
         limits: FetchLimits,
     ) -> LocalBoxFuture<'_, Result<http::Response<Bytes>, FetchError>> {
+        let clients = Rc::clone(&self.0.borrow());
         async move {
-            let client = request.extensions().get::<JobName>().and_then(|name| self.0.get(&name.0));
+            let job = request.extensions().get::<JobName>();
+            let client = job.and_then(|name| clients.0.get(&name.0));
             let client = client.ok_or_else(|| FetchError::Broken("its job is gone".to_owned()))?;
             let place = request.uri().to_string();
             let fetched = client.fetch(request, limits.body_bytes_max, limits.timeout).await;
@@ -147,7 +162,7 @@ mod tests {
         let config = load_text(
             "x",
             "scrape_configs:\n- job_name: a\n  scrape_interval: 7s\n  honor_labels: true\n  sample_limit: 3\n  \
-             scrape_protocols: [OpenMetricsText1.0.0, PrometheusText0.0.4]\n  params: {m: [x]}\n  \
+             scrape_protocols: [PrometheusProto, PrometheusText0.0.4]\n  params: {m: [x]}\n  \
              static_configs: [{targets: [h:1, h:2], labels: {l: v}}]\n  \
              relabel_configs: [{action: drop, source_labels: [l], regex: z}]\n",
             Path::new(""),
@@ -155,7 +170,7 @@ mod tests {
         .unwrap();
         let [job] = &jobs(&config).unwrap()[..] else { panic!() };
         assert_eq!((job.interval, job.timeout), (Duration::from_secs(7), Duration::from_secs(7)));
-        assert_eq!(job.protocols, [Protocol::PrometheusText0_0_4]);
+        assert_eq!(job.protocols.last(), Some(&Protocol::PrometheusText0_0_4));
         assert_eq!(job.groups[0].targets.len(), 2);
         assert_eq!(job.limits.samples, 3);
         assert_eq!(job.relabel_rules.len(), 1);

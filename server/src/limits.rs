@@ -38,6 +38,12 @@ pub(crate) const GZIP_BYTES_MIN: usize = 1 << 10;
 /// Compressed at a stretch before other tasks get their turn, in bytes.
 pub(crate) const GZIP_STEP_BYTES: usize = 32 << 10;
 
+/// How often shards do what is due in the background.
+pub(crate) const TICK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the log is made durable with `--wal.sync=interval`.
+pub(crate) const WAL_SYNC_INTERVAL: Duration = Duration::from_millis(100);
+
 /// What a stopping server waits for requests under way.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(10);
 

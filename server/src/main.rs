@@ -1,30 +1,43 @@
 //! The `tidemark` binary: one `match` over what was asked for.
-
-#![allow(dead_code)]
+//!
+//! * [`serve`] starts a [`node`] on each core: shards, listener, scraper, counters;
+//! * [`http`] is what the world talks to, [`config`] what it writes down;
+//! * [`check`] and [`ask`] are the two commands that need no running core.
 
 mod ask;
 mod check;
 mod cli;
 mod config;
-
-use std::process::ExitCode;
-
-use clap::Parser;
-
-fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    match cli.command {
-        Some(cli::Command::Check(check)) => check::run(check),
-        Some(cli::Command::Version) => {
-            println!("tidemark {}", env!("CARGO_PKG_VERSION"));
-            ExitCode::SUCCESS
-        }
-        Some(cli::Command::Query(query)) => ask::run(&query),
-        _ => ExitCode::FAILURE,
-    }
-}
 mod http;
 mod jobs;
 mod limits;
 mod logs;
+mod metrics;
+mod node;
+mod serve;
+mod settings;
 mod time;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tikv_jemallocator::Jemalloc;
+
+use cli::{Cli, Command};
+
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        None => serve::run(cli.serve),
+        Some(Command::Serve(flags)) => serve::run(*flags),
+        Some(Command::Check(check)) => check::run(check),
+        Some(Command::Query(query)) => ask::run(&query),
+        Some(Command::Version) => {
+            println!("tidemark {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+    }
+}

@@ -5,5 +5,4 @@
 
 mod crash;
 mod faults;
-mod kill;
 mod shard;

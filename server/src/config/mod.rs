@@ -26,7 +26,7 @@ mod tests;
 
 use std::path::Path;
 
-pub(crate) use load::load_file;
+pub(crate) use load::{ConfigError, load_file, load_text};
 use paths::Directory;
 use section::section;
 

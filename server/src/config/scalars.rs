@@ -47,6 +47,11 @@ impl Duration {
         time::Duration::from_millis(self.milliseconds)
     }
 
+    /// As storage and queries have it.
+    pub(crate) fn as_millis(self) -> i64 {
+        self.milliseconds.cast_signed()
+    }
+
     /// Whether it is nothing.
     pub(crate) fn is_zero(self) -> bool {
         self.milliseconds == 0

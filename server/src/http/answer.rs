@@ -9,8 +9,7 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
-    RETRY_AFTER, VARY,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY,
 };
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
@@ -82,11 +81,6 @@ impl Answer {
         let message = serde_json::Value::from(message);
         let body = format!(r#"{{"status":"error","errorType":"{kind}","error":{message}}}"#);
         Answer::new(status, JSON, body)
-    }
-
-    /// Says where to go instead.
-    pub(crate) fn redirect(to: &'static str) -> Self {
-        Answer::empty(StatusCode::FOUND).with(LOCATION, HeaderValue::from_static(to))
     }
 
     /// Asks the client to come again after so many seconds.

@@ -50,11 +50,6 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Nobody.
-    pub(crate) fn none() -> Self {
-        Identity { authorization: Authorization::None, headers: Vec::new() }
-    }
-
     /// As configured; `Err` names a header that is none.
     pub(crate) fn of(config: &HttpClientConfig) -> Result<Self, String> {
         let authorization = if let Some(basic) = &config.basic_auth {

@@ -23,6 +23,7 @@ use super::answer::Reply;
 use super::codec::{Codec, Scratch, scratch};
 use super::life::{Busy, Life, Lives};
 use crate::limits::{DRAIN_MAX, HEAD_BYTES_MAX, HEADERS_MAX, SWEEP_EVERY};
+use crate::metrics::counters::Counter;
 
 /// Bounds of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -37,17 +38,13 @@ pub(crate) struct ListenerOptions {
 #[derive(Debug, Default)]
 pub(crate) struct ListenerCounters {
     /// Connections accepted.
-    pub(crate) accepted: std::cell::Cell<u64>,
+    pub(crate) accepted: Counter,
     /// Connections ended for being slow or idle for too long.
-    pub(crate) swept: std::cell::Cell<u64>,
+    pub(crate) swept: Counter,
     /// Idle connections ended to make room.
-    pub(crate) evicted: std::cell::Cell<u64>,
+    pub(crate) evicted: Counter,
     /// Connections open now.
-    pub(crate) open: std::cell::Cell<u64>,
-}
-
-fn add(counter: &std::cell::Cell<u64>, n: u64) {
-    counter.set(counter.get() + n);
+    pub(crate) open: Counter,
 }
 
 /// Serves until the process stops, then until the last connection ends or the drain's deadline passes.
@@ -83,7 +80,7 @@ pub(crate) async fn serve<F, Fut>(
 async fn sweep(lives: Rc<Lives>, counters: Rc<ListenerCounters>) {
     loop {
         sleep(SWEEP_EVERY).await;
-        add(&counters.swept, lives.sweep());
+        counters.swept.add(lives.sweep());
         counters.open.set(lives.len() as u64);
     }
 }
@@ -122,7 +119,7 @@ impl Core {
             return permit;
         }
         if self.lives.evict_idle() {
-            add(&self.counters.evicted, 1);
+            self.counters.evicted.add(1);
         }
         self.room.acquire(1).await
     }
@@ -138,7 +135,7 @@ impl Core {
         }
         let life = Life::new(self.options.idle_max);
         self.lives.insert(&life);
-        add(&self.counters.accepted, 1);
+        self.counters.accepted.add(1);
         self.counters.open.set(self.lives.len() as u64);
         let codec = Codec::watched(stream, Rc::clone(&self.scratch), Rc::clone(&life));
         let (lives, stop) = (Rc::clone(&self.lives), self.stop.clone());

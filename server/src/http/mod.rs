@@ -10,10 +10,12 @@ pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod client;
 pub(crate) mod codec;
+pub(crate) mod handlers;
 pub(crate) mod identity;
 pub(crate) mod life;
 pub(crate) mod listener;
 pub(crate) mod request;
+pub(crate) mod routes;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tls;

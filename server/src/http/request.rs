@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use hyper::body::Incoming;
+use tidemark_query::api::Params;
 
 use super::body::{BodyBudget, BodyError, Held};
 use crate::limits::FORM_BYTES_MAX;
@@ -27,9 +28,6 @@ pub(crate) struct Request {
     pub(crate) read_timeout: Duration,
 }
 
-/// Parameters in the order in which they came: those of the form, then those of the query string, as Go has them.
-pub(crate) type Params = Vec<(String, String)>;
-
 impl Request {
     /// Reads the body.
     pub(crate) async fn read(self, bytes_max: usize) -> Result<Held, BodyError> {
@@ -38,14 +36,12 @@ impl Request {
 
     /// Reads the form, if there is one, and joins the query string.
     pub(crate) async fn params(self) -> Result<Params, BodyError> {
-        let query = self.query.clone();
-        let mut params = Params::new();
-        if self.method == Method::POST && is_form(&self.headers) {
-            let held = self.read(FORM_BYTES_MAX).await?;
-            params.extend(url::form_urlencoded::parse(&held.bytes).into_owned());
+        if self.method != Method::POST || !is_form(&self.headers) {
+            return Ok(Params::parse(&self.query, b""));
         }
-        params.extend(url::form_urlencoded::parse(query.as_bytes()).into_owned());
-        Ok(params)
+        let query = self.query.clone();
+        let form = self.read(FORM_BYTES_MAX).await?;
+        Ok(Params::parse(&query, &form.bytes))
     }
 }
 

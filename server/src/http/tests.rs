@@ -7,6 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_rustls::TlsAcceptor;
+use futures_rustls::rustls::ServerConfig;
+use futures_rustls::rustls::crypto::ring;
+use futures_rustls::rustls::pki_types::pem::PemObject;
+use futures_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 use http::header::{HeaderValue, LOCATION};
 use http::{Request, StatusCode};
@@ -22,7 +27,7 @@ use super::identity::Identity;
 use super::life::Busy;
 use super::listener::{ListenerCounters, ListenerOptions, serve};
 use super::tls::Connector;
-use crate::config::http_client::TlsConfig;
+use crate::config::http_client::{HttpClientConfig, TlsConfig};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -76,7 +81,7 @@ fn start(ctx: &CoreContext, connections_max: usize) -> Running {
 
 fn client(follow_redirects: bool) -> Rc<Client> {
     Client::new(ClientOptions {
-        identity: Identity::none(),
+        identity: Identity::of(&HttpClientConfig::default()).unwrap(),
         connector: Connector::of(&TlsConfig::default()),
         follow_redirects,
     })
@@ -238,5 +243,72 @@ fn stop_lets_a_request_end() {
         if let Ok(answer) = asking.await {
             assert_eq!(answer.body(), "hello");
         }
+    });
+}
+
+/// A target with the certificate of `testdata/tls`, which names `127.0.0.1` and `target.test`.
+fn secure_target() -> (String, Task<()>) {
+    let certificates =
+        CertificateDer::pem_slice_iter(include_bytes!("../../testdata/tls/server.pem"));
+    let key =
+        PrivateKeyDer::from_pem_slice(include_bytes!("../../testdata/tls/server.key")).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(certificates.map(Result::unwrap).collect(), key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap(), 16).unwrap();
+    let url = format!("https://{}/", listener.local_addr());
+    let target = spawn(async move {
+        loop {
+            let Ok(mut stream) = acceptor.accept(listener.accept().await.unwrap()).await else {
+                continue;
+            };
+            let mut buffer = [0; 1024];
+            if stream.read(&mut buffer).await.is_ok() {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+            }
+        }
+    });
+    (url, target)
+}
+
+#[test]
+fn trust_is_as_configured() {
+    on_a_core(|_| async {
+        let (url, target) = secure_target();
+        let ca = include_str!("../../testdata/tls/ca.pem").to_owned();
+        let trusting = TlsConfig { ca, ..TlsConfig::default() };
+        for (tls_config, expected) in [
+            (trusting.clone(), Ok(())),
+            (TlsConfig { server_name: "target.test".into(), ..trusting.clone() }, Ok(())),
+            (TlsConfig { insecure_skip_verify: true, ..TlsConfig::default() }, Ok(())),
+            (TlsConfig { max_version: "TLS12".into(), ..trusting.clone() }, Ok(())),
+            (TlsConfig::default(), Err("UnknownIssuer")),
+            (
+                TlsConfig { server_name: "other.test".into(), ..trusting.clone() },
+                Err("not valid for"),
+            ),
+            (TlsConfig { ca: "no".into(), ..TlsConfig::default() }, Err("ca has no certificate")),
+            (TlsConfig { ca_file: "/no/such".into(), ..TlsConfig::default() }, Err("/no/such")),
+            (TlsConfig { max_version: "TLS11".into(), ..trusting }, Err("no TLS version")),
+        ] {
+            let client = Client::new(ClientOptions {
+                identity: Identity::of(&HttpClientConfig::default()).unwrap(),
+                connector: Connector::of(&tls_config),
+                follow_redirects: true,
+            });
+            let answer = client.fetch(get(&url), 10, SOON).await;
+            match (&answer, expected) {
+                (Ok(answer), Ok(())) => assert_eq!(answer.body(), "ok"),
+                (Err(ClientError::Tls(error)), Err(part)) => {
+                    assert!(error.contains(part), "{error}");
+                }
+                _ => panic!("{answer:?} instead of {expected:?}"),
+            }
+        }
+        drop(target);
     });
 }

@@ -1,0 +1,9 @@
+//! What answers requests, by family; which path leads where is in [`routes`](super::routes).
+
+pub(crate) mod lifecycle;
+pub(crate) mod pages;
+pub(crate) mod query;
+pub(crate) mod status;
+pub(crate) mod targets;
+pub(crate) mod tsdb;
+pub(crate) mod write;

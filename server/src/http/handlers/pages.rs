@@ -1,0 +1,26 @@
+//! What is not under `/api`: the landing page and `/metrics`.
+
+use std::rc::Rc;
+
+use http::StatusCode;
+
+use crate::http::answer::Answer;
+use crate::http::request::Request;
+use crate::metrics::gather;
+use crate::node::Node;
+
+const LANDING: &str = include_str!("landing.html");
+
+/// Says what runs here and where to look.
+pub(crate) async fn landing(_: Rc<Node>, _: Request) -> Answer {
+    let page = LANDING.replace("{version}", env!("CARGO_PKG_VERSION"));
+    Answer::new(StatusCode::OK, "text/html; charset=utf-8", page)
+}
+
+/// The server's own metrics.
+pub(crate) async fn metrics(node: Rc<Node>, _: Request) -> Answer {
+    match gather::exposition(&node).await {
+        Ok(text) => Answer::new(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
+        Err(error) => error.answer(),
+    }
+}

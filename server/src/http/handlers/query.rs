@@ -1,0 +1,134 @@
+//! `/api/v1/query`, `query_range`, `series`, `labels`, `label/<name>/values`, `metadata` and their like: parameters go to the
+//! query crate, its bytes go to the client.
+//!
+//! Each runs in the queue of queries, whose share is small, so that a storm of them does not move how long ingestion takes. A
+//! client that hangs up drops the handler, and with it the query.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::StatusCode;
+use tidemark_core::runtime::{Queue, clock, spawn_into};
+use tidemark_query::api::query::{InstantRequest, QuerySettings, RangeRequest};
+use tidemark_query::api::{self, Params, Response};
+use tidemark_query::engine::QueryOptions;
+
+use crate::http::answer::Answer;
+use crate::http::request::Request;
+use crate::node::Node;
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        let status = StatusCode::from_u16(response.status);
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Answer::new(status, response.content_type, response.body)
+    }
+}
+
+/// Reads the parameters, waits for a turn, then answers (and compresses) in the queue of queries.
+async fn answered<F, Fut>(node: Rc<Node>, request: Request, answer: F) -> Answer
+where
+    F: FnOnce(Rc<Node>, Params) -> Fut + 'static,
+    Fut: Future<Output = Response> + 'static,
+{
+    let headers = request.headers.clone();
+    let params = match request.params().await {
+        Ok(params) => params,
+        Err(error) => return error.answer(),
+    };
+    let turn = node.query_turns.acquire(1).await;
+    let answering = spawn_into(Queue::Query, async move {
+        let response = answer(node, params).await;
+        let answer = Answer::from(response).compressed_for(&headers).await;
+        drop(turn);
+        answer
+    });
+    answering.await
+}
+
+fn options(settings: &QuerySettings) -> QueryOptions {
+    QueryOptions {
+        lookback_ms: settings.lookback_ms,
+        timeout: settings.timeout_ms.map(|ms| Duration::from_millis(ms.max(0).cast_unsigned())),
+    }
+}
+
+/// An expression at one time.
+pub(crate) async fn instant(node: Rc<Node>, request: Request) -> Answer {
+    answered(node, request, |node, params| async move {
+        let asked = match InstantRequest::new(&params, clock::now_ms()) {
+            Ok(asked) => asked,
+            Err(error) => return api::failure(&error),
+        };
+        let settings = &asked.settings;
+        let engine = node.engine();
+        let result = engine.instant(&settings.query, asked.time_ms, &options(settings)).await;
+        api::query::answer(result, settings)
+    })
+    .await
+}
+
+/// An expression over a range of time.
+pub(crate) async fn range(node: Rc<Node>, request: Request) -> Answer {
+    answered(node, request, |node, params| async move {
+        let asked = match RangeRequest::new(&params) {
+            Ok(asked) => asked,
+            Err(error) => return api::failure(&error),
+        };
+        let settings = &asked.settings;
+        let (start, end, step) = (asked.start_ms, asked.end_ms, asked.step_ms);
+        let engine = node.engine();
+        let result = engine.range(&settings.query, start, end, step, &options(settings)).await;
+        api::query::answer(result, settings)
+    })
+    .await
+}
+
+/// An expression, laid out.
+pub(crate) async fn format(node: Rc<Node>, request: Request) -> Answer {
+    answered(node, request, |node, params| async move {
+        api::query::format_query(&params, node.engine().options().parser)
+    })
+    .await
+}
+
+/// An expression as a tree.
+pub(crate) async fn parse(node: Rc<Node>, request: Request) -> Answer {
+    answered(node, request, |node, params| async move {
+        api::query::parse_query(&params, node.engine().options().parser)
+    })
+    .await
+}
+
+/// Label sets that match.
+pub(crate) async fn series(node: Rc<Node>, request: Request) -> Answer {
+    answered(node, request, |node, params| async move {
+        api::series::series(&params, node.shards()).await
+    })
+    .await
+}
+
+/// Label names.
+pub(crate) async fn labels(node: Rc<Node>, request: Request) -> Answer {
+    answered(node, request, |node, params| async move {
+        api::series::labels(&params, node.shards()).await
+    })
+    .await
+}
+
+/// The values of one label.
+pub(crate) async fn label_values(node: Rc<Node>, mut request: Request) -> Answer {
+    let name = request.captured.take().unwrap_or_default();
+    answered(node, request, |node, params| async move {
+        api::series::label_values(&name, &params, node.shards()).await
+    })
+    .await
+}
+
+/// Types, helps and units.
+pub(crate) async fn metadata(node: Rc<Node>, request: Request) -> Answer {
+    answered(node, request, |node, params| async move {
+        api::series::metadata(&params, node.shards()).await
+    })
+    .await
+}

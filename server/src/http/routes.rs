@@ -1,0 +1,217 @@
+//! The whole HTTP interface on one page: which path is answered by what.
+
+use std::rc::Rc;
+
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, HeaderValue, ORIGIN,
+};
+use http::{HeaderMap, Method, Response, StatusCode};
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
+use tidemark_core::runtime::clock::Instant;
+
+use super::answer::{Answer, Reply};
+use super::handlers::{lifecycle, pages, query, status, targets, tsdb, write};
+use super::life::Busy;
+use super::request::Request;
+use crate::node::Node;
+
+/// What answers a request.
+type Handler = fn(Rc<Node>, Request) -> LocalBoxFuture<'static, Answer>;
+
+/// One line of the table.
+pub(crate) struct Route {
+    methods: &'static [Method],
+    /// The path; `:name` stands for one segment that is captured.
+    path: &'static str,
+    /// Whether it waits for nothing: the others are refused until storage is open.
+    at_once: bool,
+    handler: Handler,
+}
+
+const GET: &[Method] = &[Method::GET, Method::HEAD];
+const POST: &[Method] = &[Method::POST];
+const PUT: &[Method] = &[Method::POST, Method::PUT];
+const FORM: &[Method] = &[Method::GET, Method::HEAD, Method::POST];
+
+macro_rules! routes {
+    ($( $methods:ident $path:literal => $handler:path $(, $at_once:ident)?; )*) => {
+        &[$( Route {
+            methods: $methods,
+            path: $path,
+            at_once: routes!(@ $($at_once)?),
+            handler: |node, request| $handler(node, request).boxed_local(),
+        } ),*]
+    };
+    (@) => { false };
+    (@ at_once) => { true };
+}
+
+/// The table.
+pub(crate) const ROUTES: &[Route] = routes! {
+    GET  "/"                               => pages::landing, at_once;
+    GET  "/metrics"                        => pages::metrics;
+    GET  "/-/healthy"                      => lifecycle::healthy, at_once;
+    GET  "/-/ready"                        => lifecycle::ready, at_once;
+    PUT  "/-/reload"                       => lifecycle::reload;
+    PUT  "/-/quit"                         => lifecycle::quit, at_once;
+    FORM "/api/v1/query"                   => query::instant;
+    FORM "/api/v1/query_range"             => query::range;
+    FORM "/api/v1/format_query"            => query::format;
+    FORM "/api/v1/parse_query"             => query::parse;
+    FORM "/api/v1/series"                  => query::series;
+    FORM "/api/v1/labels"                  => query::labels;
+    GET  "/api/v1/label/:name/values"      => query::label_values;
+    GET  "/api/v1/metadata"                => query::metadata;
+    GET  "/api/v1/targets"                 => targets::targets;
+    GET  "/api/v1/targets/metadata"        => targets::metadata;
+    GET  "/api/v1/scrape_pools"            => targets::pools;
+    GET  "/api/v1/status/buildinfo"        => status::build, at_once;
+    GET  "/api/v1/status/config"           => status::config, at_once;
+    GET  "/api/v1/status/flags"            => status::flags, at_once;
+    GET  "/api/v1/status/runtimeinfo"      => status::runtime;
+    GET  "/api/v1/status/tsdb"             => tsdb::tsdb;
+    GET  "/api/v1/status/walreplay"        => status::wal_replay, at_once;
+    POST "/api/v1/write"                   => write::remote_write;
+};
+
+/// Answers one request.
+pub(crate) async fn respond(
+    node: Rc<Node>,
+    request: http::Request<Incoming>,
+    busy: Busy,
+) -> Response<Reply> {
+    let began = Instant::now();
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    let (label, mut answer) = match find(path, &parts.method) {
+        Found::Route(route, captured) => {
+            let request = Request {
+                method: parts.method.clone(),
+                captured,
+                query: parts.uri.query().unwrap_or("").to_owned(),
+                headers: parts.headers.clone(),
+                body,
+                budget: node.bodies.clone(),
+                read_timeout: node.flags.read_timeout.as_std(),
+            };
+            let answer = if route.at_once || node.is_ready() {
+                (route.handler)(Rc::clone(&node), request).await
+            } else {
+                lifecycle::not_ready()
+            };
+            (route.path, answer)
+        }
+        Found::Preflight => ("preflight", Answer::empty(StatusCode::NO_CONTENT)),
+        Found::OtherMethod(allowed) => ("other", method_not_allowed(allowed)),
+        Found::Nothing => ("other", Answer::error(StatusCode::NOT_FOUND, "404 page not found")),
+    };
+    if path.starts_with("/api/") {
+        allow_origin(&parts.headers, &mut answer.headers);
+    }
+    let answer = answer.compressed_for(&parts.headers).await;
+    node.counters.http.count(label, answer.status.as_u16(), began.elapsed());
+    answer.into_response(busy)
+}
+
+enum Found {
+    Route(&'static Route, Captured),
+    Preflight,
+    OtherMethod(&'static [Method]),
+    Nothing,
+}
+
+fn find(path: &str, method: &Method) -> Found {
+    let Some((route, captured)) = ROUTES.iter().find_map(|r| Some((r, capture(r.path, path)?)))
+    else {
+        return Found::Nothing;
+    };
+    if route.methods.contains(method) {
+        Found::Route(route, captured)
+    } else if method == Method::OPTIONS {
+        Found::Preflight
+    } else {
+        Found::OtherMethod(route.methods)
+    }
+}
+
+/// What stood in the place of a pattern's `:name`, if it has one.
+type Captured = Option<String>;
+
+/// Whether `path` is `pattern`; with what stands in the place of its `:name`, if it has one.
+fn capture(pattern: &str, path: &str) -> Option<Captured> {
+    let Some((before, rest)) = pattern.split_once(':') else {
+        return (pattern == path).then_some(None);
+    };
+    let after = rest.find('/').map_or("", |at| &rest[at..]);
+    let segment = path.strip_prefix(before)?.strip_suffix(after)?;
+    if segment.is_empty() || segment.contains('/') {
+        return None;
+    }
+    Some(Some(percent_decode_str(segment).decode_utf8().ok()?.into_owned()))
+}
+
+fn method_not_allowed(allowed: &[Method]) -> Answer {
+    let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+    let answer = Answer::error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    match HeaderValue::from_str(&names.join(", ")) {
+        Ok(names) => answer.with(ALLOW, names),
+        Err(_) => answer,
+    }
+}
+
+/// Lets pages of other origins read the answers, as Prometheus does by default.
+fn allow_origin(request: &HeaderMap, answer: &mut HeaderMap) {
+    if request.contains_key(ORIGIN) {
+        for (name, value) in [
+            (ACCESS_CONTROL_ALLOW_HEADERS, "Accept, Authorization, Content-Type, Origin"),
+            (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
+            (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+            (ACCESS_CONTROL_EXPOSE_HEADERS, "Date"),
+        ] {
+            answer.insert(name, HeaderValue::from_static(value));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_find_their_route() {
+        let name = |path: &str, method: Method| match find(path, &method) {
+            Found::Route(route, captured) => {
+                format!("{} {}", route.path, captured.unwrap_or_default())
+            }
+            Found::Preflight => "preflight".to_owned(),
+            Found::OtherMethod(allowed) => format!("only {}", allowed[0]),
+            Found::Nothing => "nothing".to_owned(),
+        };
+        for (path, method, expected) in [
+            ("/", Method::GET, "/ "),
+            ("/api/v1/query", Method::POST, "/api/v1/query "),
+            ("/api/v1/query", Method::OPTIONS, "preflight"),
+            ("/api/v1/query", Method::DELETE, "only GET"),
+            ("/api/v1/query/", Method::GET, "nothing"),
+            ("/api/v1/label/job/values", Method::GET, "/api/v1/label/:name/values job"),
+            ("/api/v1/label/a%20b/values", Method::GET, "/api/v1/label/:name/values a b"),
+            ("/api/v1/label/%ff/values", Method::GET, "nothing"),
+            ("/api/v1/label//values", Method::GET, "nothing"),
+            ("/api/v1/label/a/b/values", Method::GET, "nothing"),
+            ("/api/v1/write", Method::GET, "only POST"),
+        ] {
+            assert_eq!(name(path, method.clone()), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn no_path_stands_twice() {
+        for (i, route) in ROUTES.iter().enumerate() {
+            assert!(ROUTES[..i].iter().all(|earlier| earlier.path != route.path), "{}", route.path);
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! One core's stack: its shards, its listener, its part of the targets, its counters; from start to a clean stop.
+//!
+//! ```text
+//! start:  bind --> answer "not ready" --> open shards --> scrape, tick, answer everything
+//! stop:   scrape no more --> accept no more --> finish requests --> close shards (checkpoint, sync)
+//! ```
+//!
+//! A node never leaves its core. What one core wants of another ([`Node::on_every_core`]) is a function sent there by message.
+//! Core 0 alone loads configurations and hands them to all.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use http::StatusCode;
+use tidemark_core::append::{AppendBatch, AppendOutcome};
+use tidemark_core::error::Error as StorageError;
+use tidemark_core::runtime::disk::Disk;
+use tidemark_core::runtime::executors::{CoreContext, Stats as RuntimeStats};
+use tidemark_core::runtime::mailbox::Mesh;
+use tidemark_core::runtime::mailbox::local::Semaphore;
+use tidemark_core::runtime::net::TcpListener;
+use tidemark_core::runtime::{Queue, Task, clock, sleep, spawn_into, unblock};
+use tidemark_core::shard::{ReplayProgress, Shard, ShardOptions};
+use tidemark_core::shards::{Message, Shards};
+use tidemark_core::wal::{SyncMode, WalOptions};
+use tidemark_ingest::scrape::{Append, Scraper, ScraperOptions};
+use tidemark_query::engine::{Engine, EngineOptions};
+
+use crate::cli::{ServeFlags, WalSync};
+use crate::config::Config;
+use crate::http::answer::Answer;
+use crate::http::body::BodyBudget;
+use crate::http::handlers::write::Spare;
+use crate::http::listener::{self, ListenerCounters, ListenerOptions};
+use crate::http::routes;
+use crate::jobs::{Clients, CurrentClients};
+use crate::limits::{BACKLOG, TICK_EVERY, WAL_SYNC_INTERVAL};
+use crate::metrics::counters::Counters;
+use crate::settings::{Settings, Source};
+
+/// How the last load of a configuration went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    /// Whether it is in force.
+    pub(crate) succeeded: bool,
+    /// When.
+    pub(crate) time_ms: i64,
+}
+
+/// What a node is made of, the same for every core.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    /// The flags.
+    pub(crate) flags: Arc<ServeFlags>,
+    /// Where the configuration comes from.
+    pub(crate) source: Source,
+    /// The configuration that is loaded first.
+    pub(crate) settings: Arc<Settings>,
+    /// Where every core listens.
+    pub(crate) listen: SocketAddr,
+    /// The data directory, absolute.
+    pub(crate) data_dir: PathBuf,
+    /// Cores to run on.
+    pub(crate) cores: usize,
+    /// Shards of a new data directory.
+    pub(crate) shards: u32,
+    /// How far opening storage has come.
+    pub(crate) progress: Arc<ReplayProgress>,
+}
+
+impl Plan {
+    fn shard_options(&self) -> ShardOptions {
+        let sync = match self.flags.wal_sync {
+            WalSync::Commit => SyncMode::Commit,
+            WalSync::Interval => SyncMode::Interval(WAL_SYNC_INTERVAL),
+            WalSync::Off => SyncMode::Off,
+        };
+        let wal = WalOptions { sync, ..WalOptions::default() };
+        ShardOptions { wal, progress: Arc::clone(&self.progress), ..ShardOptions::default() }
+    }
+}
+
+/// Everything on one core.
+pub(crate) struct Node {
+    /// All cores.
+    pub(crate) cores: usize,
+    /// The flags.
+    pub(crate) flags: Arc<ServeFlags>,
+    /// What this core counts.
+    pub(crate) counters: Counters,
+    /// What its listener counts.
+    pub(crate) connections: Rc<ListenerCounters>,
+    /// What bodies may hold.
+    pub(crate) bodies: BodyBudget,
+    /// Memory of finished remote writes.
+    pub(crate) spare: Spare,
+    /// The queries that may run at the same time.
+    pub(crate) query_turns: Semaphore,
+    /// When the process started.
+    pub(crate) started_ms: i64,
+    /// How far opening storage has come, on all cores.
+    pub(crate) progress: Arc<ReplayProgress>,
+    ctx: CoreContext,
+    source: Source,
+    settings: RefCell<Arc<Settings>>,
+    load: Cell<Load>,
+    store: OnceCell<Store>,
+}
+
+/// What is there once storage is open.
+struct Store {
+    shards: Shards,
+    /// Made anew with every configuration, which sets the step of subqueries.
+    engine: RefCell<Option<Engine>>,
+    scraper: Scraper,
+    clients: Rc<CurrentClients>,
+}
+
+thread_local! {
+    /// The node of this core, for what other cores send here.
+    static HERE: RefCell<Option<Rc<Node>>> = const { RefCell::new(None) };
+}
+
+/// Runs one core until the process stops. An error stops the others too.
+pub(crate) async fn run(ctx: CoreContext, plan: Plan, mesh: Mesh<Message>) -> Result<(), String> {
+    let listener = TcpListener::bind(plan.listen, BACKLOG)
+        .map_err(|e| format!("cannot listen on {}: {e}", plan.listen))?;
+    let node = Node::new(ctx, &plan);
+    HERE.set(Some(Rc::clone(&node)));
+    let serving = spawn_into(Queue::Ingest, node.serve(listener));
+    let shards = Shards::join(node.ctx.core, mesh);
+    let lived = live(&node, &plan, &shards, serving).await;
+    HERE.set(None);
+    lived
+}
+
+async fn live(
+    node: &Rc<Node>,
+    plan: &Plan,
+    shards: &Shards,
+    serving: Task<()>,
+) -> Result<(), String> {
+    let (disk, options) = (Disk::real(), plan.shard_options());
+    let opened = shards.open(&disk, &plan.data_dir, plan.shards, &options).await;
+    opened.map_err(|e| format!("cannot open storage in {}: {e}", plan.data_dir.display()))?;
+    node.begin(shards.clone())?;
+    let background = [
+        spawn_into(Queue::Background, tick(Rc::clone(node))),
+        spawn_into(Queue::Control, reload(Rc::clone(node))),
+    ];
+    node.ctx.stop.wait().await;
+    node.scraper().stop().await;
+    serving.await;
+    drop(background);
+    shards.close().await.map_err(|e| format!("cannot close storage: {e}"))
+}
+
+/// Lets every shard of this core do what is due, about once a second.
+async fn tick(node: Rc<Node>) {
+    loop {
+        sleep(TICK_EVERY).await;
+        for shard in node.local_shards() {
+            if let Err(error) = shard.tick().await {
+                tracing::error!(%error, shard = %shard.dir().display(), "background work failed, and is tried again");
+            }
+        }
+    }
+}
+
+/// Loads the configuration anew when the process is told to. All cores hear it; core 0 acts.
+async fn reload(node: Rc<Node>) {
+    loop {
+        node.ctx.reload.next().await;
+        if node.ctx.core == 0 {
+            // It was logged; whoever sent the signal cannot be answered.
+            drop(node.reload_everywhere().await);
+        }
+    }
+}
+
+impl Node {
+    fn new(ctx: CoreContext, plan: &Plan) -> Rc<Self> {
+        let now_ms = clock::now_ms();
+        Rc::new(Node {
+            cores: ctx.cores,
+            flags: Arc::clone(&plan.flags),
+            counters: Counters::default(),
+            connections: Rc::default(),
+            bodies: BodyBudget::new(),
+            spare: Spare::default(),
+            query_turns: Semaphore::new(
+                plan.flags.query_max_concurrency.div_ceil(ctx.cores).max(1),
+            ),
+            started_ms: now_ms,
+            progress: Arc::clone(&plan.progress),
+            source: plan.source.clone(),
+            settings: RefCell::new(Arc::clone(&plan.settings)),
+            load: Cell::new(Load { succeeded: true, time_ms: now_ms }),
+            store: OnceCell::new(),
+            ctx,
+        })
+    }
+
+    fn serve(self: &Rc<Self>, listener: TcpListener) -> impl Future<Output = ()> + use<> {
+        let options = ListenerOptions {
+            connections_max: self.flags.max_connections.div_ceil(self.cores),
+            idle_max: self.flags.read_timeout.as_std(),
+        };
+        let node = Rc::clone(self);
+        let respond = move |request, busy| routes::respond(Rc::clone(&node), request, busy);
+        listener::serve(
+            listener,
+            options,
+            self.ctx.stop.clone(),
+            Rc::clone(&self.connections),
+            respond,
+        )
+    }
+
+    /// Storage is open: scrape and answer.
+    fn begin(&self, shards: Shards) -> Result<(), String> {
+        let clients = Rc::new(CurrentClients::default());
+        let options =
+            ScraperOptions { core: self.ctx.core, cores: self.cores, offset_seed: offset_seed() };
+        let storage = Rc::new(Storage(shards.clone()));
+        let scraper = Scraper::new(options, Rc::clone(&clients) as Rc<_>, storage);
+        let store = Store { shards, engine: RefCell::default(), scraper, clients };
+        assert!(self.store.set(store).is_ok(), "a node begins once");
+        let settings = Arc::clone(&self.settings.borrow());
+        self.apply(settings)
+    }
+
+    /// Whether storage is open on this core, which it is on all at about the same time.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.store.get().is_some()
+    }
+
+    fn store(&self) -> &Store {
+        self.store.get().expect("routes ask only once the node is ready")
+    }
+
+    /// The door to all shards.
+    pub(crate) fn shards(&self) -> &Shards {
+        &self.store().shards
+    }
+
+    /// What answers PromQL.
+    pub(crate) fn engine(&self) -> Engine {
+        self.store()
+            .engine
+            .borrow()
+            .clone()
+            .expect("a configuration is in force once the node is ready")
+    }
+
+    /// The shards of this core.
+    pub(crate) fn local_shards(&self) -> Vec<Rc<Shard>> {
+        self.shards().mine()
+    }
+
+    /// What the executor of this core has counted.
+    pub(crate) fn runtime_stats(&self) -> RuntimeStats {
+        self.ctx.stats()
+    }
+
+    /// Stops the process.
+    pub(crate) fn stop(&self) {
+        self.ctx.stop.stopper().stop();
+    }
+
+    /// What scrapes the targets of this core.
+    pub(crate) fn scraper(&self) -> &Scraper {
+        &self.store().scraper
+    }
+
+    /// The configuration in force.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// How the last load went.
+    pub(crate) fn load(&self) -> Load {
+        self.load.get()
+    }
+
+    fn engine_options(&self, config: &Config) -> EngineOptions {
+        EngineOptions {
+            lookback_ms: self.flags.query_lookback_delta.as_millis(),
+            samples_max: self.flags.query_max_samples,
+            timeout: self.flags.query_timeout.as_std(),
+            subquery_step_ms: config.global.evaluation_interval.as_millis(),
+            ..EngineOptions::default()
+        }
+    }
+
+    /// Puts a configuration in force on this core.
+    fn apply(&self, settings: Arc<Settings>) -> Result<(), String> {
+        let store = self.store();
+        store.clients.replace(Clients::of(&settings.config)?);
+        let engine = Engine::new(store.shards.clone(), self.engine_options(&settings.config));
+        *store.engine.borrow_mut() = Some(engine);
+        let applied = store.scraper.apply(&settings.jobs);
+        if self.ctx.core == 0 {
+            for failure in &applied.failures {
+                tracing::warn!("target left out: {failure}");
+            }
+        }
+        *self.settings.borrow_mut() = settings;
+        Ok(())
+    }
+
+    /// Loads the configuration on core 0 and puts it in force on every core; one that is bad changes nothing.
+    pub(crate) async fn reload_everywhere(&self) -> Result<(), String> {
+        let source = self.source.clone();
+        let loaded = unblock(move || Settings::load(&source)).await.map_err(|e| e.to_string());
+        let time_ms = clock::now_ms();
+        let result = match loaded {
+            Ok(settings) => self.put_in_force(settings, time_ms).await,
+            Err(message) => {
+                let load = Load { succeeded: false, time_ms: self.load.get().time_ms };
+                drop(self.on_every_core(move |node| node.load.set(load)).await);
+                Err(message)
+            }
+        };
+        match &result {
+            Ok(()) => {
+                self.counters.reloads.add(1);
+                tracing::info!("configuration loaded");
+            }
+            Err(error) => {
+                self.counters.failed_reloads.add(1);
+                tracing::error!(%error, "configuration not loaded, the one in force stays");
+            }
+        }
+        result
+    }
+
+    async fn put_in_force(&self, settings: Arc<Settings>, time_ms: i64) -> Result<(), String> {
+        let applied = self.on_every_core(move |node| {
+            node.load.set(Load { succeeded: true, time_ms });
+            node.apply(Arc::clone(&settings))
+        });
+        applied.await.map_err(|e| e.0)?.into_iter().collect()
+    }
+
+    /// Runs `f` with the node of every core; the results in the order of cores.
+    pub(crate) async fn on_every_core<T: Send + 'static>(
+        &self,
+        f: impl Fn(&Node) -> T + Send + Sync + 'static,
+    ) -> Result<Vec<T>, CoreGone> {
+        let run = move |_: Shards| {
+            let here = HERE.with_borrow(Clone::clone).filter(|node| node.is_ready());
+            let result = here.map(|node| f(&node));
+            async move { result }.boxed_local()
+        };
+        let results = self.shards().on_every_core(Queue::Control, run).await;
+        let results = results.map_err(|e| CoreGone(e.to_string()))?;
+        let all: Option<Vec<T>> = results.into_iter().collect();
+        all.ok_or_else(|| CoreGone("a core is starting or stopping".to_owned()))
+    }
+}
+
+/// A core does not answer any more: the process stops.
+#[derive(Debug)]
+pub(crate) struct CoreGone(String);
+
+impl CoreGone {
+    /// As an answer.
+    pub(crate) fn answer(&self) -> Answer {
+        Answer::api_error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &self.0).retry_after(1)
+    }
+}
+
+/// The shards as ingest sees them.
+struct Storage(Shards);
+
+impl Append for Storage {
+    fn shard_count(&self) -> u32 {
+        self.0.count()
+    }
+
+    fn append(
+        &self,
+        batches: Vec<(u32, AppendBatch)>,
+    ) -> LocalBoxFuture<'_, Result<AppendOutcome, StorageError>> {
+        self.0.append(batches).boxed_local()
+    }
+}
+
+/// Two servers with the same targets scrape them at different instants; one server always at the same.
+fn offset_seed() -> u64 {
+    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    tidemark_core::model::labels::Fingerprint::of(hostname.as_bytes()).0 as u64
+}
