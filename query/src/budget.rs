@@ -79,7 +79,7 @@ impl Budget {
                 "query was canceled in expression evaluation",
             ));
         }
-        if Instant::now() > self.0.deadline {
+        if Instant::now() >= self.0.deadline {
             return Err(QueryError::new(
                 ErrorType::Timeout,
                 "query timed out in expression evaluation",

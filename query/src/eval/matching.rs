@@ -181,11 +181,16 @@ impl<'a> Pairing<'a> {
             if !filling && !(0..self.many.rows.len()).any(|row| present(&self.many, row)) {
                 continue;
             }
-            for (group, members) in self.one_members.iter().enumerate() {
-                let mut found = members.iter().filter(|row| present(&self.one, **row));
-                if let (Some(&a), Some(&b)) = (found.next(), found.next()) {
-                    return Err(self.duplicate_error(group, a, b));
-                }
+            let is_present = |row: &usize| present(&self.one, *row);
+            let doubled = self.one_members.iter().enumerate().filter(|(_, members)| {
+                members.iter().filter(|row| is_present(row)).nth(1).is_some()
+            });
+            // Whatever the order of the series, the error is the same.
+            let first = doubled.min_by(|a, b| self.group_labels[a.0].cmp(&self.group_labels[b.0]));
+            if let Some((group, members)) = first {
+                let mut found: Vec<usize> = members.iter().copied().filter(is_present).collect();
+                found.sort_by(|a, b| self.one.rows[*a].labels.cmp(&self.one.rows[*b].labels));
+                return Err(self.duplicate_error(group, found[0], found[1]));
             }
         }
         Ok(())
@@ -193,10 +198,7 @@ impl<'a> Pairing<'a> {
 
     fn duplicate_error(&self, group: usize, a: usize, b: usize) -> QueryError {
         let text = |row: usize| all_labels(&self.one.rows[row].labels);
-        let (mut first, mut second) = (text(a), text(b));
-        if first > second {
-            std::mem::swap(&mut first, &mut second);
-        }
+        let (first, second) = (text(a), text(b));
         let side = if self.swapped { "left" } else { "right" };
         let labels = all_labels(&self.group_labels[group]);
         execution_error(format!(

@@ -1,5 +1,7 @@
 //! Tests of the crate from outside.
 
 mod api_series;
+mod distribution;
+mod promql_scripts;
 mod reference_queries;
 mod stored;

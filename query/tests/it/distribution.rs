@@ -1,0 +1,195 @@
+//! The same question over one shard and over several has the same answer; and queries keep to their budget.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use proptest::prelude::*;
+use tidemark_core::runtime::sim;
+use tidemark_query::engine::{EngineOptions, QueryOptions};
+use tidemark_query::parser::ParserOptions;
+use tidemark_query::promqltest::run::Bench;
+use tidemark_query::promqltest::script::{Command, parse};
+use tidemark_query::value::{ErrorType, QueryError, SampleValue, Value};
+
+const SECOND: i64 = 1_000;
+
+fn options() -> EngineOptions {
+    EngineOptions { parser: ParserOptions::ALL, ..EngineOptions::default() }
+}
+
+/// A storage that holds what a script loads.
+async fn bench(script: &str, shards: u32, options: EngineOptions) -> Bench {
+    let bench = Bench::new(shards, options).await.unwrap();
+    for command in parse(script).unwrap() {
+        let Command::Load(load) = command else { continue };
+        bench.load(&load).await.unwrap();
+    }
+    bench
+}
+
+/// An answer as text, floats to twelve digits: partial sums may differ in the last ones.
+fn shown(answer: Result<Value, QueryError>) -> String {
+    let mut text = String::new();
+    let float = |v: f64| if v == 0.0 { "0".to_owned() } else { format!("{v:.11e}") };
+    match answer {
+        Err(error) => text = error.to_string(),
+        Ok(Value::Vector(samples)) => {
+            for s in samples {
+                let value = match s.value {
+                    SampleValue::Float(v) => float(v),
+                    SampleValue::Histogram(h) => h.to_string(),
+                };
+                let _ = writeln!(text, "{} {value}", s.labels);
+            }
+        }
+        Ok(Value::Matrix(series)) => {
+            for s in series {
+                let _ = write!(text, "{}", s.labels);
+                for f in s.floats {
+                    let _ = write!(text, " {}@{}", float(f.value), f.timestamp_ms);
+                }
+                for (t, h) in s.histograms {
+                    let _ = write!(text, " {h}@{t}");
+                }
+                text.push('\n');
+            }
+        }
+        Ok(other) => text = format!("{other:?}"),
+    }
+    text
+}
+
+/// Some series of a few metrics with whole numbers, gaps, resets and ends.
+fn script() -> impl Strategy<Value = String> {
+    let item = prop_oneof![
+        8 => (0..50_i32).prop_map(|v| v.to_string()),
+        2 => Just("_".to_owned()),
+        1 => Just("stale".to_owned()),
+        3 => (0..9_i32, 1..5_i32).prop_map(|(v, d)| format!("{v}+{d}x4")),
+    ];
+    let values = proptest::collection::vec(item, 1..8).prop_map(|items| items.join(" "));
+    let series = ("[ab]", "[xyz]", "[12]", values).prop_map(|(name, job, host, values)| {
+        format!("  {name}_total{{job=\"{job}\",host=\"{host}\"}} {values}\n")
+    });
+    proptest::collection::vec(series, 1..14)
+        .prop_map(|lines| format!("load 15s\n{}", lines.concat()))
+}
+
+/// Expressions over those metrics.
+fn expression() -> impl Strategy<Value = String> {
+    let selector = prop_oneof![
+        Just("a_total".to_owned()),
+        Just("b_total{job!=\"y\"}".to_owned()),
+        Just("{__name__=~\"[ab]_total\"}".to_owned()),
+    ];
+    let window = (
+        "(rate|increase|max_over_time|last_over_time|resets|count_over_time|quantile_over_time)",
+        selector.clone(),
+    )
+        .prop_map(|(function, selector)| match function.as_str() {
+            "quantile_over_time" => format!("quantile_over_time(0.5, {selector}[1m])"),
+            _ => format!("{function}({selector}[1m])"),
+        });
+    let leaf = prop_oneof![selector, window, Just("a_total offset 30s".to_owned())];
+    leaf.prop_recursive(3, 12, 2, |inner| {
+        prop_oneof![
+            (
+                "(sum|avg|min|max|count|group|stddev|quantile)",
+                "(by|without)",
+                "(job|host|job, host)?",
+                inner.clone()
+            )
+                .prop_map(|(op, by, labels, inner)| match op.as_str() {
+                    "quantile" => format!("quantile {by} ({labels}) (0.5, {inner})"),
+                    _ => format!("{op} {by} ({labels}) ({inner})"),
+                }),
+            ("(topk|bottomk|limitk)", "[123]", inner.clone())
+                .prop_map(|(op, k, inner)| format!("{op} by (job) ({k}, {inner})")),
+            (inner.clone(), "(\\+|/|>|== bool|and|or|unless)", inner.clone())
+                .prop_map(|(a, op, b)| format!("({a}) {op} ({b})")),
+            inner.clone().prop_map(|inner| format!("abs({inner}) * 2")),
+            inner.clone().prop_map(|inner| format!("max_over_time(({inner})[45s:15s])")),
+            inner.clone().prop_map(|inner| format!("-({inner})")),
+            inner.prop_map(|inner| format!("absent({inner})")),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn one_shard_and_five_agree(
+        script in script(),
+        expressions in proptest::collection::vec(expression(), 1..6),
+        delayed_name_removal in any::<bool>(),
+    ) {
+        let options = EngineOptions { delayed_name_removal, ..options() };
+        sim::run(1, async {
+            let one = bench(&script, 1, options.clone()).await;
+            let five = bench(&script, 5, options.clone()).await;
+            let query = QueryOptions::default();
+            for expression in &expressions {
+                let mut answers = Vec::new();
+                for bench in [&one, &five] {
+                    let engine = bench.engine();
+                    let instant = engine.instant(expression, 75 * SECOND, &query).await;
+                    let range = engine.range(expression, 0, 150 * SECOND, 25 * SECOND, &query).await;
+                    answers.push([instant, range].map(|a| shown(a.map(|a| a.value))));
+                }
+                prop_assert_eq!(&answers[0], &answers[1], "{}\n{}", expression, script);
+            }
+            Ok(())
+        })?;
+    }
+}
+
+const THOUSAND: &str = "load 1s\n  m{a=\"1\"} 0+1x999\n  m{a=\"2\"} 0+1x999\n";
+
+#[test]
+fn too_many_samples_end_a_query() {
+    sim::run(1, async {
+        let options = EngineOptions { samples_max: 1_500, ..options() };
+        let bench = bench(THOUSAND, 2, options).await;
+        let query = QueryOptions::default();
+        for expression in ["m", "rate(m[5s])", "m + m", "vector(1) or m"] {
+            let answer = bench.engine().range(expression, 0, 999 * SECOND, SECOND, &query).await;
+            let error = answer.unwrap_err();
+            assert_eq!(error.kind, ErrorType::Execution);
+            assert_eq!(
+                error.message,
+                "query processing would load too many samples into memory in query execution"
+            );
+        }
+        // Groups are few, whatever they are made of.
+        let answer =
+            bench.engine().range("sum(rate(m[5s]))", 0, 999 * SECOND, SECOND, &query).await;
+        assert!(answer.is_ok());
+        let answer = bench.engine().instant("m[1h]", 999 * SECOND, &query).await;
+        assert!(answer.is_err());
+    });
+}
+
+#[test]
+fn time_ends_a_query() {
+    sim::run(1, async {
+        let bench = bench(THOUSAND, 2, options()).await;
+        let query = QueryOptions { timeout: Some(Duration::ZERO), ..QueryOptions::default() };
+        let error = bench.engine().instant("m", 999 * SECOND, &query).await.unwrap_err();
+        assert_eq!(error.kind, ErrorType::Timeout);
+        assert_eq!(error.message, "query timed out in expression evaluation");
+    });
+}
+
+#[test]
+fn a_dropped_query_leaves_nothing_behind() {
+    sim::run(1, async {
+        let bench = bench(THOUSAND, 2, options()).await;
+        let query = QueryOptions::default();
+        // Polled once, then nobody waits any more.
+        let answer = bench.engine().range("sum(rate(m[5s]))", 0, 999 * SECOND, SECOND, &query);
+        assert!(answer.now_or_never().is_none_or(|answer| answer.is_ok()));
+        let again = bench.engine().instant("count(m)", 999 * SECOND, &query).await.unwrap();
+        assert!(matches!(&again.value, Value::Vector(samples) if samples.len() == 1));
+    });
+}
