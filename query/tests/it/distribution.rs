@@ -20,10 +20,10 @@ fn options() -> EngineOptions {
 
 /// A storage that holds what a script loads.
 async fn bench(script: &str, shards: u32, options: EngineOptions) -> Bench {
-    let bench = Bench::new(shards, options).await.unwrap();
-    for command in parse(script).unwrap() {
+    let bench = Bench::new(shards, options).await.expect("an empty storage opens");
+    for command in parse(script).expect("the script is sound") {
         let Command::Load(load) = command else { continue };
-        bench.load(&load).await.unwrap();
+        bench.load(&load).await.expect("the samples are sound");
     }
     bench
 }
