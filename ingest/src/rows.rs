@@ -31,7 +31,7 @@ use crate::limits::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LabelError {
     /// A series without a metric name.
-    #[error("it has no metric name")]
+    #[error("the series has no metric name")]
     NoMetricName,
     /// A label without a name.
     #[error("label name is empty")]

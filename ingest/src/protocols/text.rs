@@ -24,7 +24,7 @@ use super::lines::{
 use super::number::{parse_float, parse_integer};
 use crate::label_set::LabelSet;
 use crate::limits::{LINE_BYTES_MAX, SAMPLES_PER_BODY_MAX, excerpt};
-use crate::rows::{Rows, is_timestamp_in_range};
+use crate::rows::{LabelError, Rows, is_timestamp_in_range};
 
 /// Pulls entries out of a body; see the module's page.
 #[derive(Clone, Debug)]
@@ -91,6 +91,9 @@ pub fn decode(
                 if rows.sample_count() == SAMPLES_PER_BODY_MAX {
                     let message = format!("more than {SAMPLES_PER_BODY_MAX} samples in one body");
                     return Err(line.error(body, message));
+                }
+                if labels.metric_name().is_empty() {
+                    return Err(line.error(body, LabelError::NoMetricName.to_string()));
                 }
                 rows.begin_series();
                 let pushed =

@@ -38,8 +38,8 @@ pub(super) struct Runner {
     report: Report,
     /// When to scrape next.
     next: Instant,
-    /// The same on the wall clock; `None` before the first scrape on this schedule.
-    planned_ms: Option<TimestampMs>,
+    /// Timestamp of the last scrape on this schedule.
+    last_ms: Option<TimestampMs>,
     /// Storage refused samples in the last scrape: that was said already.
     refusing: bool,
 }
@@ -56,7 +56,7 @@ impl Runner {
             cache: Cache::default(),
             report,
             next,
-            planned_ms: None,
+            last_ms: None,
             refusing: false,
         }
     }
@@ -112,7 +112,7 @@ impl Runner {
         let rescheduled = self.settings.target.interval != old.target.interval;
         if rescheduled {
             self.next = first_tick(&self.settings, &self.context);
-            self.planned_ms = None;
+            self.last_ms = None;
         }
         rescheduled
     }
@@ -133,17 +133,10 @@ impl Runner {
     /// The timestamp of the scrape that begins now.
     fn timestamp(&mut self) -> TimestampMs {
         let now_ms = clock::now_ms();
-        let interval = self.interval();
-        let interval_ms = interval.as_millis() as i64;
-        let Some(planned) = self.planned_ms else {
-            self.planned_ms = Some(now_ms);
-            return now_ms;
-        };
-        let intervals = ((now_ms - planned) / interval_ms.max(1)).max(0);
-        let planned = planned + intervals * interval_ms;
-        self.planned_ms = Some(planned);
-        let tolerance_ms = TIMESTAMP_TOLERANCE.min(interval / 100).as_millis() as i64;
-        if (0..=tolerance_ms).contains(&(now_ms - planned)) { planned } else { now_ms }
+        let timestamp_ms =
+            self.last_ms.map_or(now_ms, |last_ms| aligned(now_ms, last_ms, self.interval()));
+        self.last_ms = Some(timestamp_ms);
+        timestamp_ms
     }
 
     /// One scrape; `false` if the process stops meanwhile.
@@ -334,7 +327,9 @@ impl Runner {
         self.cache.fail(|series| push_stale(rows, series, stale_ms));
         self.report.push_stale(rows, stale_ms, &self.settings.job);
         self.append(scratch).await;
-        false
+        // It may have come back while that was stored.
+        self.schedule_after_pause();
+        self.shared.order.get() == Order::Run
     }
 
     /// After a pause: the next tick of the same schedule that is not past.
@@ -345,6 +340,40 @@ impl Runner {
     }
 }
 
+/// The instant a whole number of intervals after the last scrape, if that is now but for the tolerance; else now. So a
+/// tick that comes late moves one sample and not the schedule, and clocks that drift apart do no harm.
+fn aligned(now_ms: TimestampMs, last_ms: TimestampMs, interval: Duration) -> TimestampMs {
+    let interval_ms = (interval.as_millis() as i64).max(1);
+    let intervals = (now_ms - last_ms + interval_ms / 2).div_euclid(interval_ms);
+    let planned_ms = last_ms + intervals * interval_ms;
+    let tolerance_ms = TIMESTAMP_TOLERANCE.min(interval / 100).as_millis() as i64;
+    if intervals > 0 && (planned_ms - now_ms).abs() <= tolerance_ms { planned_ms } else { now_ms }
+}
+
 fn first_tick(settings: &Settings, context: &Context) -> Instant {
     Instant::now() + settings.target.offset(clock::now_ms(), context.offset_seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_keep_to_the_interval_within_the_tolerance() {
+        let interval = Duration::from_secs(15);
+        for (now_ms, expected) in [
+            (115_000, 115_000),
+            (115_002, 115_000),
+            (114_998, 115_000),
+            (115_003, 115_003),
+            (130_001, 130_000),
+            (100_001, 100_001),
+            (99_000, 99_000),
+        ] {
+            assert_eq!(aligned(now_ms, 100_000, interval), expected, "{now_ms}");
+        }
+        // A hundredth of a short interval is less than that.
+        assert_eq!(aligned(100_102, 100_000, Duration::from_millis(100)), 100_102);
+        assert_eq!(aligned(100_101, 100_000, Duration::from_millis(100)), 100_100);
+    }
 }

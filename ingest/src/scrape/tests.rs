@@ -62,6 +62,9 @@ struct Store {
     samples: RefCell<Vec<(i64, String)>>,
     metadata: RefCell<Vec<String>>,
     fail: Cell<bool>,
+    /// How long storing takes, and how often it is under way.
+    slow: Cell<Duration>,
+    appending: Cell<u32>,
 }
 
 impl Append for Store {
@@ -74,6 +77,9 @@ impl Append for Store {
         batches: Vec<(u32, AppendBatch)>,
     ) -> LocalBoxFuture<'_, Result<AppendOutcome, StorageError>> {
         async move {
+            self.appending.set(self.appending.get() + 1);
+            runtime::sleep(self.slow.get()).await;
+            self.appending.set(self.appending.get() - 1);
             if self.fail.get() {
                 return Err(StorageError::Overloaded { what: "test" });
             }
@@ -646,5 +652,26 @@ fn targets_that_hang_do_not_delay_the_others() {
             samples.iter().filter(|(_, line)| line.starts_with("up{") && line.ends_with(" 0"));
         assert!(down.count() >= 3000, "each of them is reported");
         bench.scraper.stop().await;
+    });
+}
+
+#[test]
+fn a_target_that_comes_back_while_its_end_is_stored_is_scraped_again() {
+    run(async |bench| {
+        bench.body("m 1\n");
+        bench.apply(job()).await;
+        bench.scraper.apply(&[Arc::new(Job { groups: vec![], ..job() })]);
+        bench.stored();
+        bench.store.slow.set(Duration::from_secs(5));
+        while bench.store.appending.get() == 0 {
+            runtime::sleep(Duration::from_secs(1)).await;
+        }
+        bench.scraper.apply(&[Arc::new(job())]);
+        bench.store.slow.set(Duration::ZERO);
+        bench.interval().await;
+        bench.interval().await;
+        let scraped = bench.scraped();
+        assert!(scraped.contains(&r#"m{instance="a", job="j"} stale"#.to_owned()), "{scraped:?}");
+        assert!(scraped.contains(&r#"m{instance="a", job="j"} 1"#.to_owned()), "{scraped:?}");
     });
 }

@@ -109,7 +109,7 @@ fn series_samples_and_metadata() {
 fn a_bad_series_is_left_out_and_named() {
     let long = "x".repeat(LABEL_VALUE_BYTES_MAX + 1);
     let cases: [(schema::TimeSeries, &str); 6] = [
-        (series(&[("a", "1")], &[(1, 1.0)]), r#"series {a="1"}: it has no metric name"#),
+        (series(&[("a", "1")], &[(1, 1.0)]), r#"series {a="1"}: the series has no metric name"#),
         (
             series(&[("__name__", "m"), ("a", "1"), ("a", "2")], &[(1, 1.0)]),
             r#"series {__name__="m", a="1", a="2"}: label name "a" is not unique"#,

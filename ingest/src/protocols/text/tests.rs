@@ -100,6 +100,7 @@ fn errors_name_their_place() {
     refuse("m{\"\"=\"2\"} 1", "line 1, column 1: label name is empty");
     refuse("# TYPE m thing\n", r#"line 1, column 10: invalid metric type "thing""#);
     refuse("# TYPE 9 counter\n", r#"line 1, column 8: expected metric name, got "9""#);
+    refuse("{a=\"1\"} 1", "line 1, column 1: the series has no metric name");
     refuse("up 1e999", r#"line 1, column 4: expected a number as value, got "1e999""#);
     let mut rows = Rows::new();
     let error = decode(b"m{a=\"x\xff\"} 1", NOW_MS, &mut rows).unwrap_err();
