@@ -86,6 +86,9 @@ pub const CHUNK_FILE_BYTES_MAX: u64 = 512 << 20;
 /// Bytes of chunks that are written to a chunk file at once.
 pub const CHUNK_BATCH_BYTES_MAX: usize = 4 << 20;
 
+/// Bytes of chunk files that a shard keeps in memory after reading.
+pub const CHUNK_CACHE_BYTES_MAX: u64 = 32 << 20;
+
 /// Chunk files that a shard keeps open for reading.
 pub const CHUNK_FILES_OPEN_MAX: usize = 64;
 

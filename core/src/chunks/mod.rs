@@ -9,20 +9,26 @@
 //! A crash between the sync and the WAL's retirement, or an error after the write, can leave the same chunk in two
 //! batches: whoever collects them on opening keeps one of a series and a first time.
 //!
+//! Reading goes through a small cache (`cache.rs`), since direct I/O has none.
+//!
 //! Owned by the core that owns the shard.
 
+mod cache;
 mod format;
 mod open;
 
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use hashbrown::HashMap;
 
 use crate::error::{Error, Result};
 use crate::limits::{CHUNK_BATCH_BYTES_MAX, CHUNK_FILE_BYTES_MAX, CHUNK_FILES_OPEN_MAX};
-use crate::runtime::disk::{BLOCK_BYTES, Disk, File, Open, ReadBuffer};
+use crate::runtime::disk::{BLOCK_BYTES, Disk, File, Open};
 
+pub use cache::CacheStats;
+use cache::{Cache, EXTENT_BYTES};
 pub use format::{ChunkLocation, SealedChunk, StoredChunk};
 pub use open::OpenReport;
 
@@ -32,6 +38,7 @@ pub struct ChunkStore {
     directory: PathBuf,
     /// Files opened for reading, at most [`CHUNK_FILES_OPEN_MAX`].
     readers: RefCell<HashMap<u32, File>>,
+    cache: RefCell<Cache>,
     /// The file that grows. Taken out while a batch is under way, so that an error or a dropped future begins a new one.
     writer: RefCell<Option<Writer>>,
     /// Sequence number of the next file.
@@ -43,19 +50,6 @@ struct Writer {
     file: File,
     sequence: u32,
     end: u64,
-}
-
-/// A chunk read back, its checksum verified.
-pub struct ChunkBytes {
-    stored: ReadBuffer,
-    len: usize,
-}
-
-impl std::ops::Deref for ChunkBytes {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        &self.stored[..self.len]
-    }
 }
 
 impl ChunkStore {
@@ -72,6 +66,7 @@ impl ChunkStore {
             disk,
             directory: directory.to_owned(),
             readers: RefCell::default(),
+            cache: RefCell::default(),
             writer: RefCell::default(),
             next: Cell::new(report.next_sequence),
             bytes: Cell::new(report.bytes),
@@ -146,16 +141,42 @@ impl ChunkStore {
     }
 
     /// Reads one chunk and verifies its checksum.
-    pub async fn read(&self, location: ChunkLocation) -> Result<ChunkBytes> {
-        let file = self.reader(location.file).await?;
-        let stored = file.read_at(u64::from(location.offset), location.stored_bytes()).await?;
+    pub async fn read(&self, location: ChunkLocation) -> Result<Vec<u8>> {
+        let mut stored = Vec::with_capacity(location.stored_bytes());
+        let mut position = u64::from(location.offset);
+        let end = position + location.stored_bytes() as u64;
+        while position < end {
+            let number = (position / EXTENT_BYTES) as u32;
+            let start = u64::from(number) * EXTENT_BYTES;
+            let from = (position - start) as usize;
+            let to = (end - start).min(EXTENT_BYTES) as usize;
+            let extent = self.extent((location.file, number), to).await?;
+            let Some(part) = extent.get(from..to) else { break };
+            stored.extend_from_slice(part);
+            position = start + to as u64;
+        }
         match format::check_chunk(&stored) {
             Ok(chunk) if chunk.len() == location.len as usize => {
-                let len = chunk.len();
-                Ok(ChunkBytes { stored, len })
+                stored.truncate(location.len as usize);
+                Ok(stored)
             }
-            checked => Err(damaged_chunk(file.path(), location, checked.err().unwrap_or_default())),
+            checked => {
+                let checksums = checked.err().unwrap_or_default();
+                Err(damaged_chunk(&self.path(location.file), location, checksums))
+            }
         }
+    }
+
+    /// An extent of a file, at least up to `end`, unless the file is shorter.
+    async fn extent(&self, key: cache::Key, end: usize) -> Result<Rc<[u8]>> {
+        if let Some(extent) = self.cache.borrow_mut().get(key, end) {
+            return Ok(extent);
+        }
+        let file = self.reader(key.0).await?;
+        let read = file.read_at(u64::from(key.1) * EXTENT_BYTES, EXTENT_BYTES as usize).await?;
+        let bytes: Rc<[u8]> = read.to_vec().into();
+        self.cache.borrow_mut().insert(key, Rc::clone(&bytes));
+        Ok(bytes)
     }
 
     async fn reader(&self, sequence: u32) -> Result<File> {
@@ -182,6 +203,11 @@ impl ChunkStore {
     /// Bytes on disk.
     pub fn bytes(&self) -> u64 {
         self.bytes.get()
+    }
+
+    /// How the cache stands.
+    pub fn cache_stats(&self) -> CacheStats {
+        self.cache.borrow().stats()
     }
 }
 

@@ -55,7 +55,6 @@ pub(crate) enum Context {
     /// glommio, with the queues made at its start.
     Real(Rc<Queues>),
     /// The simulation.
-    #[allow(dead_code, reason = "made by the simulated twin alone")]
     Simulated(Rc<dyn Twin>),
 }
 

@@ -62,7 +62,7 @@ impl Default for Options {
             stop_within: Duration::from_secs(30),
             signals: false,
             sentinel: true,
-            silence_max: Duration::from_secs(20),
+            silence_max: Duration::from_secs(30),
         }
     }
 }

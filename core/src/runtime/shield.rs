@@ -12,8 +12,8 @@
 //! The second effect is welcome too: a hundred messages that arrive while the task waits to run cost one wake, not a hundred.
 //!
 //! The shield is also where tasks end with their executor. glommio drops what is still queued when the executor itself is dropped,
-//! and panics if such a task holds the handle of another one, since canceling needs a live executor. So [`end_all`] drops
-//! every task that can run beforehand, when its turn comes.
+//! and panics if such a task holds the handle of one in another queue, since canceling needs a live executor. So [`end_all`]
+//! drops every task that can run beforehand, when its turn comes.
 
 use futures_util::task::{ArcWake, waker_ref};
 use pin_project_lite::pin_project;
@@ -87,7 +87,8 @@ thread_local! {
 /// Turns for the queues in [`end_all`]; each lets every queue with work run, and a task needs one turn to be dropped.
 const LAST_TURNS: usize = 64;
 
-/// Drops all tasks of this executor that can run. Those that wait for something are dropped with what they wait for.
+/// Drops all tasks of this executor that can run. Those that wait are never woken again: they stay in memory until the process
+/// ends, which it is about to.
 pub(super) async fn end_all() {
     ENDING.set(true);
     for _ in 0..LAST_TURNS {

@@ -2,6 +2,7 @@
 
 use super::Shard;
 use crate::append::{AppendOutcome, RefusalKind};
+use crate::chunks::CacheStats;
 use crate::head::Head;
 use crate::model::labels::METRIC_NAME;
 use crate::model::time::TimeRange;
@@ -61,6 +62,8 @@ pub struct ShardStats {
     pub backlog_bytes: u64,
     /// Bytes of the chunk files.
     pub chunk_file_bytes: u64,
+    /// The cache of what was read from them.
+    pub chunk_cache: CacheStats,
     /// Bytes of the newest checkpoint.
     pub checkpoint_bytes: u64,
     /// Checkpoints written.
@@ -123,6 +126,7 @@ impl Shard {
             backlog_chunks: head.backlog().len() as u64,
             backlog_bytes: head.backlog().byte_len() as u64,
             chunk_file_bytes: shard.chunks.bytes(),
+            chunk_cache: shard.chunks.cache_stats(),
             checkpoint_bytes: shard.checkpoint_bytes.get(),
             checkpoints: counters.checkpoints,
             symbols: head.symbols().len() as u64,

@@ -5,4 +5,5 @@
 
 mod crash;
 mod faults;
+mod kill;
 mod shard;

@@ -11,6 +11,7 @@ use tidemark_core::shard::Shard;
 
 use super::aggregate::{AggregateSpec, Groups, PartialGroups};
 use super::batch::Row;
+use super::histogram_stats;
 use super::notes::Notes;
 use super::row::{RowInput, RowOptions, RowScratch, evaluate};
 use crate::budget::Budget;
@@ -23,6 +24,8 @@ use crate::value::{ErrorType, QueryError};
 pub struct Fragment {
     /// Which series.
     pub matchers: Arc<[Matcher]>,
+    /// Of histograms only count and sum are looked at.
+    pub stats_only: bool,
     /// What is computed of each.
     pub plan: RowPlan,
     /// The aggregation over them, if it is one.
@@ -63,6 +66,9 @@ pub async fn run(fragment: Arc<Fragment>, shard: &Shard) -> Result<Gathered, Que
                 continue;
             }
             fragment.budget.count_read(columns.len());
+            if fragment.stats_only && !columns.histograms.is_empty() {
+                histogram_stats::strip(&mut columns);
+            }
             let labels = selection.labels(i);
             let input = RowInput { labels, columns: &columns, options: fragment.options };
             let cells = evaluate(&fragment.plan, &input, &mut scratch, &mut gathered.notes);

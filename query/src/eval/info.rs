@@ -6,6 +6,7 @@
 use hashbrown::{HashMap, HashSet};
 use tidemark_core::model::labels::{Labels, METRIC_NAME};
 use tidemark_core::model::matcher::{MatchOp, Matcher};
+use tidemark_core::model::sample::is_stale;
 use tidemark_core::model::time::TimestampMs;
 
 use super::batch::{Batch, Cells, Row, Steps};
@@ -85,12 +86,19 @@ pub(super) async fn evaluate(
             offset_ms,
             at_ms,
             edges: EdgeMode::Plain,
-            take: Take::Timestamp,
+            take: Take::FloatTimestamp,
+            stats_only: false,
             pos: PosRange::default(),
         });
-        let rows = evaluator.info_rows(&select, steps).await?;
-        info_rows = rows;
+        info_rows = evaluator.info_rows(&select, steps).await?;
         info_rows.retain(|row| targets.contains(&target(&row.labels)));
+        let is_float = |row: &Row| !row.cells.floats().iter().any(|v| v.is_nan() && !is_stale(*v));
+        if let Some(row) = info_rows.iter().find(|row| !is_float(row)) {
+            return Err(execution_error(format!(
+                "this should be an info metric, with float samples: {}",
+                row.labels
+            )));
+        }
     }
     info_rows.sort_by(|a, b| a.labels.cmp(&b.labels));
     let infos = Infos::new(info_rows, steps)?;

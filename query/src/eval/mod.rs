@@ -16,6 +16,7 @@ mod count_values;
 pub mod dedupe;
 pub mod fragment;
 mod histogram_groups;
+mod histogram_stats;
 pub mod histogram_sum;
 mod info;
 pub mod matching;

@@ -177,6 +177,11 @@ impl Newest {
                     _ => cells.set_float(i, value),
                 },
                 Take::Timestamp => cells.set_float(i, t[newest] as f64 / 1000.0),
+                Take::FloatTimestamp => {
+                    let is_float = !matches!(columns.histograms.get(newest), Some(Some(_)));
+                    let seconds = t[newest] as f64 / 1000.0;
+                    cells.set_float(i, if is_float { seconds } else { f64::NAN });
+                }
                 Take::StartTimestamp if input.options.use_start_timestamps => {
                     let start = columns.start_timestamps.get(newest).copied().unwrap_or(0);
                     cells.set_float(i, start as f64 / 1000.0);

@@ -242,6 +242,7 @@ impl Evaluator {
         let (drops, strict) = (plan.drops_name(), plan.is_strict());
         let fragment = Fragment {
             matchers: Arc::clone(&select.matchers),
+            stats_only: select.stats_only,
             plan,
             aggregate: None,
             options: self.options,
@@ -434,6 +435,7 @@ impl Evaluator {
         if let Some(select) = self.pushed_down(&node.input) {
             let fragment = Fragment {
                 matchers: Arc::clone(&select.matchers),
+                stats_only: select.stats_only,
                 plan: self.row_plan(&node.input, steps).await?,
                 aggregate: Some(spec),
                 options: self.options,

@@ -6,6 +6,7 @@
 
 use tidemark_core::model::labels::Labels;
 use tidemark_core::model::sample::is_stale;
+use xxhash_rust::xxh64::xxh64;
 
 use super::aggregate::GroupTable;
 use super::batch::{Batch, CellRef};
@@ -38,13 +39,17 @@ pub fn pick(pick: &Pick<'_>, mut batch: Batch, notes: &mut Notes) -> Batch {
     }
     let mut order = Vec::new();
     let mut kept = Vec::new();
+    let mut is_kept = vec![false; batch.rows.len()];
     for group in &members {
         for step in 0..batch.steps.count {
             kept.clear();
             kept.extend(group.iter().copied().filter(|i| batch.rows[*i].cells.is_present(step)));
             select(pick, step, &batch, &mut kept, notes);
+            for &i in &kept {
+                is_kept[i] = true;
+            }
             for &i in group {
-                if !kept.contains(&i) {
+                if !std::mem::take(&mut is_kept[i]) {
                     batch.rows[i].cells.clear(step);
                 }
             }
@@ -98,8 +103,25 @@ fn whole_count(k: f64) -> usize {
 /// Whether a series belongs to the part of all series that a ratio stands for; a negative ratio stands for the
 /// complement of the part that is left of it.
 fn is_sampled(ratio: f64, labels: &Labels) -> bool {
-    let place = (labels.fingerprint().0 >> 64) as u64 as f64 / u64::MAX as f64;
+    let place = prometheus_hash(labels) as f64 / u64::MAX as f64;
     if ratio >= 0.0 { place < ratio } else { place >= 1.0 + ratio }
+}
+
+/// The hash that Prometheus takes of a label set, so that both sample the same series: xxh64 of names and values, each
+/// behind its length in one byte, or in 255 and three.
+fn prometheus_hash(labels: &Labels) -> u64 {
+    let mut bytes = Vec::with_capacity(labels.encoded().len());
+    for text in labels.iter().flat_map(|(name, value)| [name, value]) {
+        match u8::try_from(text.len()) {
+            Ok(length) if length < u8::MAX => bytes.push(length),
+            _ => {
+                bytes.push(u8::MAX);
+                bytes.extend_from_slice(&(text.len() as u32).to_le_bytes()[..3]);
+            }
+        }
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    xxh64(&bytes, 0)
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! What is *step-invariant* (pinned by `@`, or made of literals only) is found on the way, exactly where Prometheus finds
 //! it, since a pinned expression is evaluated at the first step only and that can be seen.
 
+use std::cell::Cell;
+
 use tidemark_core::model::histogram::FloatHistogram;
 use tidemark_core::model::labels::{Labels, LabelsBuilder, METRIC_NAME};
 use tidemark_core::model::matcher::{MatchOp, Matcher};
@@ -14,7 +16,9 @@ use super::node::{
 };
 use crate::functions::signature::Function;
 use crate::functions::{depends_on_step, math, takes_anchored, takes_smoothed, time};
-use crate::parser::ast::{self, AtModifier, EdgeMode, Expr, PosRange, UnaryOp, ValueType};
+use crate::parser::ast::{
+    self, AggregateOp, AtModifier, BinaryOp, EdgeMode, Expr, PosRange, UnaryOp, ValueType,
+};
 use crate::parser::duration::{DurationError, DurationSign, QueryWindow};
 
 /// What a plan is made for.
@@ -41,6 +45,9 @@ pub enum LowerError {
         "anchored modifier can only be used with: changes, delta, increase, rate, resets - not with {0}"
     )]
     Anchored(&'static str),
+    /// A label name that is no UTF-8, quoted.
+    #[error("invalid {0}")]
+    LabelName(String),
     /// `smoothed` under a function that does not know it.
     #[error("smoothed modifier can only be used with: delta, increase, rate - not with {0}")]
     Smoothed(&'static str),
@@ -48,11 +55,24 @@ pub enum LowerError {
 
 /// Lowers a checked tree.
 pub fn lower(expr: &Expr, options: LowerOptions) -> Result<Node, LowerError> {
-    Ok(Lowering { options }.expr(expr)?.wrapped())
+    let lowering = Lowering { options, stats: Cell::new(0), buckets: Cell::new(0) };
+    Ok(lowering.expr(expr)?.wrapped())
 }
 
 struct Lowering {
     options: LowerOptions,
+    /// How many functions of a histogram's count and sum alone the expression at hand is inside of.
+    stats: Cell<u32>,
+    /// How many that need its buckets, subqueries among them, which must find counter resets by themselves.
+    buckets: Cell<u32>,
+}
+
+/// Counts one up while something below is lowered.
+fn within<T>(depth: &Cell<u32>, counts: bool, lower: impl FnOnce() -> T) -> T {
+    depth.set(depth.get() + u32::from(counts));
+    let lowered = lower();
+    depth.set(depth.get() - u32::from(counts));
+    lowered
 }
 
 /// A node and what is known of it.
@@ -144,6 +164,7 @@ impl Lowering {
             at_ms: self.at(e.at),
             edges: e.edges,
             take,
+            stats_only: self.stats.get() > 0 && self.buckets.get() == 0,
             pos: e.pos,
         })
     }
@@ -155,7 +176,7 @@ impl Lowering {
     }
 
     fn subquery(&self, e: &ast::SubqueryExpr) -> Result<Subquery> {
-        let inner = self.expr(&e.expr)?;
+        let inner = within(&self.buckets, true, || self.expr(&e.expr))?;
         let node = Lowered { wrap: inner.invariant, ..inner }.wrapped();
         let step_ms = match &e.step {
             Some(step) => self.duration(Some(step), DurationSign::Positive)?,
@@ -171,7 +192,9 @@ impl Lowering {
     }
 
     fn binary(&self, e: &ast::BinaryExpr) -> Result<Lowered> {
-        let (lhs, rhs) = (self.expr(&e.lhs)?, self.expr(&e.rhs)?);
+        let trims = matches!(e.op, BinaryOp::TrimUpper | BinaryOp::TrimLower);
+        let (lhs, rhs) = within(&self.buckets, trims, || (self.expr(&e.lhs), self.expr(&e.rhs)));
+        let (lhs, rhs) = (lhs?, rhs?);
         let invariant = lhs.invariant && rhs.invariant;
         let part = |side: Lowered| if invariant { side.node } else { side.wrapped() };
         let (lhs, rhs) = (part(lhs), part(rhs));
@@ -199,6 +222,11 @@ impl Lowering {
 
     fn aggregate(&self, e: &ast::AggregateExpr) -> Result<Lowered> {
         let input = self.expr(&e.expr)?;
+        if let (AggregateOp::CountValues, Some(Expr::String(label))) =
+            (e.op, e.param.as_deref().map(Expr::unparenthesized))
+        {
+            check_utf8(label, "label name ")?;
+        }
         let param = e.param.as_deref().map(|p| self.expr(p)).transpose()?;
         let mut labels = e.grouping.clone();
         labels.sort_unstable();
@@ -226,7 +254,10 @@ impl Lowering {
             let invariant = select.at_ms.is_some();
             return Ok(Lowered { node: Node::Select(select), invariant, wrap: invariant });
         }
-        let mut args = e.args.iter().map(|arg| self.expr(arg)).collect::<Result<Vec<_>>>()?;
+        check_label_names(e)?;
+        let args = || e.args.iter().map(|arg| self.expr(arg)).collect::<Result<Vec<_>>>();
+        let args = || within(&self.buckets, needs_buckets(e.function), args);
+        let mut args = within(&self.stats, needs_stats(e.function), args)?;
         let invariant = !depends_on_step(e.function) && args.iter().all(|arg| arg.invariant);
         if invariant {
             for arg in &mut args {
@@ -277,6 +308,43 @@ fn function(e: &ast::Call, mut args: Vec<Node>) -> Result<Node> {
         _ => Labels::empty(),
     };
     Ok(Node::Call(Call { function: e.function, args, arg_pos, pos: e.pos, absent_labels }))
+}
+
+/// Functions that look at nothing but the count and the sum of a histogram.
+fn needs_stats(function: Function) -> bool {
+    matches!(function, Function::HistogramCount | Function::HistogramSum | Function::HistogramAvg)
+}
+
+/// Functions that look at the buckets of a histogram.
+fn needs_buckets(function: Function) -> bool {
+    use Function::{HistogramFraction, HistogramQuantile, HistogramQuantiles};
+    matches!(function, HistogramQuantile | HistogramQuantiles | HistogramFraction)
+}
+
+/// Refuses labels to be set whose names are no UTF-8.
+fn check_label_names(e: &ast::Call) -> Result<()> {
+    let sources = match e.function {
+        Function::LabelReplace => 0,
+        Function::LabelJoin => 3,
+        _ => return Ok(()),
+    };
+    for (i, arg) in e.args.iter().enumerate() {
+        if let Expr::String(label) = arg.unparenthesized() {
+            if sources > 0 && i >= sources {
+                check_utf8(label, &format!("source label name in {}(): ", e.function.name()))?;
+            } else if i == 1 {
+                check_utf8(label, &format!("destination label name in {}(): ", e.function.name()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_utf8(label: &ast::StringLiteral, what: &str) -> Result<()> {
+    match &label.invalid_utf8 {
+        Some(text) => Err(LowerError::LabelName(format!("{what}{text}"))),
+        None => Ok(()),
+    }
 }
 
 fn cells(function: CellFunction, input: Node, args: Vec<Node>, pos: PosRange) -> Node {

@@ -48,6 +48,8 @@ pub enum Take {
     Timestamp,
     /// Its start time in seconds: `start_timestamp(selector)`.
     StartTimestamp,
+    /// Its time in seconds if it is a float, else NaN: for `info`, whose series must be floats.
+    FloatTimestamp,
 }
 
 /// `name{matchers} offset d @ t`.
@@ -63,6 +65,8 @@ pub struct Select {
     pub edges: EdgeMode,
     /// What of the sample.
     pub take: Take,
+    /// Of histograms only count and sum are looked at.
+    pub stats_only: bool,
     /// Where.
     pub pos: PosRange,
 }

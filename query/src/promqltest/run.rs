@@ -28,7 +28,7 @@ use crate::value::{QueryError, QueryResult, Value};
 const MINUTE_MS: i64 = 60_000;
 
 /// Scripts hold little, and clear it often.
-const SEGMENT_BYTES: u64 = 64 << 10;
+const SEGMENT_BYTES: u64 = 1 << 20;
 
 /// The settings that the scripts are written for.
 fn engine_options() -> EngineOptions {

@@ -173,17 +173,63 @@ fn one_task_waits_in_forty_thousand_places() {
     .unwrap();
 }
 
+/// Without `shield::end_all` the process aborts: a task that is dropped with its queue cancels one in a queue not dropped yet.
 #[test]
 fn tasks_left_over_are_dropped_with_their_executor() {
-    on_cores(1, |_| async {
-        let busy = spawn(async {
-            let _inner = spawn(std::future::pending::<()>());
-            loop {
-                yield_now().await;
+    let held = Arc::new(());
+    let shared = Arc::clone(&held);
+    on_cores(1, move |_| {
+        let held = Arc::clone(&shared);
+        async move {
+            for queue in Queue::ALL {
+                let held = Arc::clone(&held);
+                let busy = spawn_into(queue, async move {
+                    let _waiting = Queue::ALL.map(|other| {
+                        let held = Arc::clone(&held);
+                        spawn_into(other, async move {
+                            std::future::pending::<()>().await;
+                            drop(held);
+                        })
+                    });
+                    loop {
+                        yield_now().await;
+                    }
+                });
+                busy.detach();
             }
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .unwrap();
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
+/// With glommio's own preemption timer of 100 ms the sleeper would wake about three times.
+#[test]
+fn ingestion_moves_while_queries_saturate_the_core() {
+    on_cores(1, |_| async {
+        let storm: Vec<_> = (0..4)
+            .map(|_| {
+                spawn_into(Queue::Query, async {
+                    loop {
+                        let begin = Instant::now();
+                        while begin.elapsed() < Duration::from_micros(100) {}
+                        yield_if_needed().await;
+                    }
+                })
+            })
+            .collect();
+        let turns = spawn_into(Queue::Ingest, async {
+            let (begin, mut turns) = (Instant::now(), 0);
+            while begin.elapsed() < Duration::from_millis(300) {
+                sleep(Duration::from_millis(1)).await;
+                turns += 1;
+            }
+            turns
         });
-        busy.detach();
-        yield_now().await;
+        let turns = turns.await;
+        drop(storm);
+        assert!(turns > 20, "{turns} turns in 300 ms");
     })
     .unwrap();
 }
