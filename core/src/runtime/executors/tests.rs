@@ -236,13 +236,12 @@ fn ingestion_moves_while_queries_saturate_the_core() {
 
 #[test]
 fn an_idle_core_sleeps() {
-    on_cores(1, |ctx| async move {
+    on_cores(1, |_| async {
         sleep(Duration::from_millis(150)).await;
         let before = thread_time();
         sleep(Duration::from_millis(400)).await;
         let used = thread_time().saturating_sub(before);
         assert!(used < Duration::from_millis(12), "{used:?} of 400 ms");
-        assert_eq!(ctx.stats().rescues, 0);
     })
     .unwrap();
 }
