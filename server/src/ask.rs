@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST};
 use http_body_util::{BodyExt, Full};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use serde_json::Value;
@@ -97,6 +97,8 @@ fn ask(server: &str, path: &str, params: &Params) -> Result<Bytes, String> {
         if params.is_empty() { http::Request::get(path) } else { http::Request::post(path) };
     let request = request
         .header(HOST, authority)
+        // hyper reads on after the answer: the end of the connection ends that.
+        .header(CONNECTION, "close")
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(Full::new(Bytes::from(form)))
         .map_err(|e| e.to_string())?;
