@@ -86,16 +86,44 @@ pub fn decompress(body: &[u8], bytes_max: usize, out: &mut Vec<u8>) -> Result<()
 
 /// Decodes one decompressed body, adding to `rows`. After an error `rows` holds what was read before it: clear it.
 pub fn decode(body: &[u8], rows: &mut Rows) -> Result<Report, DecodeError> {
-    let mut report = Report::default();
-    let mut request = Reader::new(body);
-    while let Some(field) = request.next_field()? {
-        match field.number {
-            1 => decode_series(field.bytes()?, rows, &mut report)?,
-            3 => decode_metadata(field.bytes()?, rows)?,
-            _ => {}
-        }
+    let mut decoder = Decoder::new(body);
+    while decoder.step(rows)? {}
+    Ok(decoder.finish())
+}
+
+/// Decodes one decompressed body in steps, so that whoever calls may yield between them.
+#[derive(Debug)]
+pub struct Decoder<'a> {
+    request: Reader<'a>,
+    report: Report,
+}
+
+/// Series of one step: well below 200 us of work.
+const SERIES_PER_STEP: usize = 256;
+
+impl<'a> Decoder<'a> {
+    /// Begins at the first series.
+    pub fn new(body: &'a [u8]) -> Self {
+        Decoder { request: Reader::new(body), report: Report::default() }
     }
-    Ok(report)
+
+    /// Adds the next few series to `rows`; `false` says that these were the last. An error ends the body.
+    pub fn step(&mut self, rows: &mut Rows) -> Result<bool, DecodeError> {
+        for _ in 0..SERIES_PER_STEP {
+            let Some(field) = self.request.next_field()? else { return Ok(false) };
+            match field.number {
+                1 => decode_series(field.bytes()?, rows, &mut self.report)?,
+                3 => decode_metadata(field.bytes()?, rows)?,
+                _ => {}
+            }
+        }
+        Ok(true)
+    }
+
+    /// What was left out.
+    pub fn finish(self) -> Report {
+        self.report
+    }
 }
 
 fn decode_series(

@@ -17,7 +17,7 @@ use tidemark_core::append::{AppendOutcome, RefusalKind};
 use tidemark_core::error::Error;
 use tidemark_core::runtime::yield_if_needed;
 use tidemark_ingest::limits::PUSH_BODY_BYTES_MAX;
-use tidemark_ingest::protocols::remote_write_v1::{Report, decode, decompress};
+use tidemark_ingest::protocols::remote_write_v1::{DecodeError, Decoder, Report, decompress};
 use tidemark_ingest::route;
 use tidemark_ingest::rows::Rows;
 
@@ -66,7 +66,11 @@ pub(crate) async fn remote_write(node: Rc<Node>, request: Request) -> Answer {
     let decoded = async {
         decompress(&held.bytes, PUSH_BODY_BYTES_MAX, &mut plain)?;
         yield_if_needed().await;
-        decode(&plain, &mut rows)
+        let mut decoder = Decoder::new(&plain);
+        while decoder.step(&mut rows)? {
+            yield_if_needed().await;
+        }
+        Ok::<_, DecodeError>(decoder.finish())
     };
     let report = match decoded.await {
         Ok(report) => report,
