@@ -159,9 +159,11 @@ impl SeriesTable {
         }
         let page = &mut self.pages[page];
         if page.len() <= slot {
-            page.reserve_exact(
-                if page.is_empty() { 64 } else { page.len() }.max(slot + 1 - page.len()),
-            );
+            if page.capacity() <= slot {
+                // Doubling up to a whole page: small shards stay small, and full pages have no slack.
+                let capacity = (slot + 1).next_power_of_two().max(64);
+                page.reserve_exact(capacity - page.len());
+            }
             page.resize_with(slot + 1, || None);
         }
         page[slot] = Some(Series {
