@@ -166,7 +166,7 @@ impl Head {
         }
         self.scratch.clear();
         self.symbols.encode(labels, &mut self.scratch);
-        self.index.insert(number, &self.scratch);
+        self.index.insert(&self.symbols, number, &self.scratch);
         self.series.insert(number, fingerprint, &self.scratch);
         self.counts.series_created += 1;
         for stored in self.unclaimed.remove(&number).unwrap_or_default() {
@@ -286,7 +286,7 @@ impl Head {
         std::mem::take(&mut self.unclaimed).into_values().map(|chunks| chunks.len()).sum()
     }
 
-    /// The interned strings.
+    /// The interned label pairs.
     pub fn symbols(&self) -> &Symbols {
         &self.symbols
     }

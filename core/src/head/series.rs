@@ -3,7 +3,7 @@
 //! ```text
 //! table    fingerprint -> series number           4 B a slot
 //! pages    series records, 1024 to a page         no copy when a million becomes two
-//! labels   symbols of names and values, packed    64 KiB to a page
+//! labels   symbols of label pairs, packed          64 KiB to a page
 //! ```
 //!
 //! A hit in the table counts only when the full labels are the same, so that nobody can make two series one by finding a

@@ -5,24 +5,26 @@
 //! rejects. The others each list what they accept, and the lists are intersected, the shortest first.
 
 use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
 
 use super::SeriesRef;
 use super::postings::{Postings, intersect, subtract, union};
-use super::symbols::{Symbol, SymbolPairs, Symbols};
+use super::symbols::{Symbol, SymbolList, Symbols};
 use crate::model::matcher::{Candidates, Matcher};
 
 /// Label name -> value -> series.
 #[derive(Debug, Default)]
 pub struct MemoryIndex {
-    names: HashMap<Symbol, LabelIndex>,
+    /// Of each pair, by its symbol.
+    postings: Vec<Postings>,
+    names: HashMap<Box<str>, LabelIndex>,
     all: Vec<SeriesRef>,
 }
 
 /// The values of one label.
 #[derive(Debug, Default)]
 struct LabelIndex {
-    values: HashMap<Symbol, Postings>,
+    /// The pairs that they make with the name.
+    pairs: Vec<Symbol>,
     /// Series that have this label.
     series: usize,
 }
@@ -41,14 +43,21 @@ impl MemoryIndex {
         MemoryIndex::default()
     }
 
-    /// Adds a series, whose labels are given as [`Symbols::encode`] writes them.
-    pub fn insert(&mut self, series: SeriesRef, symbols: &[u8]) {
-        for (name, value) in SymbolPairs::new(symbols) {
-            let label = self.names.entry(name).or_default();
+    /// Adds a series, whose labels are given as [`Symbols::encode`] has just written them.
+    pub fn insert(&mut self, symbols: &Symbols, series: SeriesRef, labels: &[u8]) {
+        for symbol in SymbolList::new(labels) {
+            let (name, _) = symbols.pair(symbol);
+            let label = match self.names.get_mut(name) {
+                Some(label) => label,
+                None => self.names.entry(name.into()).or_default(),
+            };
             label.series += 1;
-            match label.values.entry(value) {
-                Entry::Occupied(mut postings) => postings.get_mut().insert(series),
-                Entry::Vacant(vacant) => drop(vacant.insert(Postings::one(series))),
+            if let Some(postings) = self.postings.get_mut(symbol as usize) {
+                postings.insert(series);
+            } else {
+                debug_assert_eq!(symbol as usize, self.postings.len());
+                self.postings.push(Postings::one(series));
+                label.pairs.push(symbol);
             }
         }
         match self.all.last() {
@@ -87,56 +96,48 @@ impl MemoryIndex {
 
     fn effect(&self, symbols: &Symbols, matcher: &Matcher) -> Effect<'_> {
         let removes = matcher.matches_empty();
-        let label = symbols.find(matcher.name()).and_then(|name| self.names.get(&name));
-        let lists = label.map_or_else(Vec::new, |label| label.lists(symbols, matcher, !removes));
+        let lists = self.lists(symbols, matcher, !removes);
         if removes { Effect::Remove(lists) } else { Effect::Keep(lists) }
     }
 
-    /// Every label name, in no order.
-    pub fn label_names(&self) -> impl Iterator<Item = Symbol> {
-        self.names.keys().copied()
-    }
-
-    /// Every value of the label called `name` with the number of its series, in no order.
-    pub fn label_values(&self, name: Symbol) -> impl Iterator<Item = (Symbol, usize)> {
-        let label = self.names.get(&name);
-        label.into_iter().flat_map(|label| {
-            label.values.iter().map(|(&value, postings)| (value, postings.as_slice().len()))
-        })
-    }
-
-    /// Label names with the number of their values and of the series that have them.
-    pub fn label_counts(&self) -> impl Iterator<Item = (Symbol, usize, usize)> {
-        self.names.iter().map(|(&name, label)| (name, label.values.len(), label.series))
-    }
-
-    /// Heap bytes held.
-    pub fn byte_len(&self) -> usize {
-        let labels = self.names.values().map(|label| {
-            label.values.allocation_size()
-                + label.values.values().map(Postings::byte_len).sum::<usize>()
-        });
-        labels.sum::<usize>()
-            + self.names.allocation_size()
-            + self.all.capacity() * size_of::<SeriesRef>()
-    }
-}
-
-impl LabelIndex {
     /// The postings of the values for which `matcher` says `accepted`.
     fn lists(&self, symbols: &Symbols, matcher: &Matcher, accepted: bool) -> Vec<&[SeriesRef]> {
         // Only where the wanted values are those that the expression itself matches do its candidates help.
         let candidates =
             if accepted == matcher.is_negated() { Candidates::Any } else { matcher.candidates() };
+        let list = |symbol: Symbol| self.postings[symbol as usize].as_slice();
         if let Candidates::Literals(literals) = candidates {
-            let found = literals.iter().filter_map(|literal| symbols.find(literal));
-            return found.filter_map(|v| self.values.get(&v)).map(Postings::as_slice).collect();
+            let found = literals.iter().filter_map(|value| symbols.find(matcher.name(), value));
+            return found.map(list).collect();
         }
-        self.values
-            .iter()
-            .filter(|&(&value, _)| matcher.matches(symbols.text(value)) == accepted)
-            .map(|(_, postings)| postings.as_slice())
-            .collect()
+        let Some(label) = self.names.get(matcher.name()) else { return Vec::new() };
+        let wanted = |&&symbol: &&Symbol| matcher.matches(symbols.pair(symbol).1) == accepted;
+        label.pairs.iter().filter(wanted).map(|&symbol| list(symbol)).collect()
+    }
+
+    /// Every label name, in no order.
+    pub fn label_names(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(|name| &**name)
+    }
+
+    /// The pairs that the values of the label called `name` make with it, with the number of their series, in no order.
+    pub fn label_pairs(&self, name: &str) -> impl Iterator<Item = (Symbol, usize)> {
+        let pairs = self.names.get(name).map_or(&[][..], |label| &label.pairs);
+        pairs.iter().map(|&symbol| (symbol, self.postings[symbol as usize].as_slice().len()))
+    }
+
+    /// Label names with the number of their values and of the series that have them.
+    pub fn label_counts(&self) -> impl Iterator<Item = (&str, usize, usize)> {
+        self.names.iter().map(|(name, label)| (&**name, label.pairs.len(), label.series))
+    }
+
+    /// Heap bytes held.
+    pub fn byte_len(&self) -> usize {
+        self.postings.iter().map(Postings::byte_len).sum::<usize>()
+            + self.postings.capacity() * size_of::<Postings>()
+            + self.names.values().map(|label| label.pairs.capacity() * 4).sum::<usize>()
+            + self.names.allocation_size()
+            + self.all.capacity() * size_of::<SeriesRef>()
     }
 }
 
@@ -158,7 +159,7 @@ mod tests {
         for (i, labels) in series.iter().enumerate() {
             let mut encoded = Vec::new();
             symbols.encode(labels.encoded(), &mut encoded);
-            index.insert(i as SeriesRef, &encoded);
+            index.insert(&symbols, i as SeriesRef, &encoded);
         }
         Fixture { symbols, index, series }
     }

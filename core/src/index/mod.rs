@@ -1,6 +1,6 @@
 //! Finding series by their labels.
 //!
-//! * [`symbols`]: every distinct label name and value once, named by a number;
+//! * [`symbols`]: every distinct pair of label name and value once, named by a number;
 //! * [`postings`]: ascending series references, and set operations on them;
 //! * [`memory`]: the index of the head: label name -> value -> postings, and what the matchers of a selector select.
 //!

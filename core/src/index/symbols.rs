@@ -1,13 +1,14 @@
-//! Interned strings: each distinct label name and value of a shard is stored once and named by a [`Symbol`].
+//! Interned label pairs: each distinct pair of a label name and a value of a shard is stored once and named by a [`Symbol`].
 //!
 //! ```text
-//! pages   64 KiB of text each; a string never spans two
-//! starts  symbol -> page (16 bits), offset in it (16 bits); a string ends where the next one of its page begins
-//! table   hash of the string -> symbol
+//! pages   64 KiB of pairs each, in canonical encoding; a pair never spans two
+//! starts  symbol -> page (16 bits), offset in it (16 bits); a pair ends where the next one of its page begins
+//! table   hash of the pair -> symbol
 //! ```
 //!
-//! That is the text plus some 12 B a string: no allocation, no length and no pointer of its own. Symbols are never
-//! forgotten while the table lives.
+//! That is the text plus some 12 B a pair: no allocation and no pointer of its own. Pairs and not single strings, because a series
+//! then takes one number for each label, and because its labels are compared with a canonical encoding by comparing bytes, pair by
+//! pair, without decoding either. Symbols are never forgotten while the table lives.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -17,64 +18,72 @@ use crate::chunk::bits::push_uvarint;
 use crate::limits::SERIES_LABELS_BYTES_MAX;
 use crate::model::labels::{Labels, Pairs, push_pair};
 
-/// The number of an interned string.
+/// The number of an interned pair. Numbers are given in ascending order from 0.
 pub type Symbol = u32;
 
 const PAGE_BYTES: usize = 1 << 16;
 
 const _: () = assert!(SERIES_LABELS_BYTES_MAX <= PAGE_BYTES);
 
-/// The strings of one shard.
+/// The label pairs of one shard.
 #[derive(Debug, Default)]
 pub struct Symbols {
-    pages: Vec<String>,
+    pages: Vec<Vec<u8>>,
     starts: Vec<u32>,
     table: HashTable<Symbol>,
 }
 
 impl Symbols {
-    /// No strings yet.
+    /// No pairs yet.
     pub fn new() -> Self {
         Symbols::default()
     }
 
-    /// The symbol of `text`, made if it has none. `text` is part of a label set, hence shorter than a page.
-    pub fn intern(&mut self, text: &str) -> Symbol {
+    /// The symbol of a pair in canonical encoding, made if it has none. It is part of a label set, hence fits in a page.
+    fn intern(&mut self, pair: &[u8]) -> Symbol {
         let Symbols { pages, starts, table } = self;
         let entry = table.entry(
-            hash(text),
-            |&symbol| text_of(pages, starts, symbol) == text,
-            |&symbol| hash(text_of(pages, starts, symbol)),
+            xxh3_64(pair),
+            |&symbol| pair_of(pages, starts, symbol) == pair,
+            |&symbol| xxh3_64(pair_of(pages, starts, symbol)),
         );
         match entry {
             Entry::Occupied(found) => *found.get(),
             Entry::Vacant(vacant) => {
                 let symbol = starts.len() as Symbol;
                 vacant.insert(symbol);
-                if pages.last().is_none_or(|page| page.len() + text.len() >= PAGE_BYTES) {
-                    pages.push(String::with_capacity(PAGE_BYTES));
+                if pages.last().is_none_or(|page| page.len() + pair.len() >= PAGE_BYTES) {
+                    pages.push(Vec::with_capacity(PAGE_BYTES));
                 }
                 let number = pages.len() - 1;
                 starts.push((number << 16 | pages[number].len()) as u32);
-                pages[number].push_str(text);
+                pages[number].extend_from_slice(pair);
                 symbol
             }
         }
     }
 
-    /// The symbol of `text`, if it has one.
-    pub fn find(&self, text: &str) -> Option<Symbol> {
-        let same = |&symbol: &Symbol| self.text(symbol) == text;
-        self.table.find(hash(text), same).copied()
+    /// The symbol of a pair, if it has one.
+    pub fn find(&self, name: &str, value: &str) -> Option<Symbol> {
+        let mut pair = Vec::with_capacity(name.len() + value.len() + 10);
+        push_pair(&mut pair, name, value);
+        let same = |&symbol: &Symbol| self.encoded(symbol) == pair;
+        self.table.find(xxh3_64(&pair), same).copied()
     }
 
-    /// The string called `symbol`.
+    /// Name and value of the pair called `symbol`.
     #[inline]
-    pub fn text(&self, symbol: Symbol) -> &str {
-        text_of(&self.pages, &self.starts, symbol)
+    pub fn pair(&self, symbol: Symbol) -> (&str, &str) {
+        Pairs::new(self.encoded(symbol)).next().expect("a symbol stands for a pair")
     }
 
-    /// How many strings.
+    /// The pair called `symbol` in canonical encoding.
+    #[inline]
+    fn encoded(&self, symbol: Symbol) -> &[u8] {
+        pair_of(&self.pages, &self.starts, symbol)
+    }
+
+    /// How many pairs.
     pub fn len(&self) -> usize {
         self.starts.len()
     }
@@ -93,38 +102,38 @@ impl Symbols {
 
     /// Interns the pairs of a canonical encoding and appends their symbols, LEB128 each, to `out`.
     pub fn encode(&mut self, encoded: &[u8], out: &mut Vec<u8>) {
-        for (name, value) in Pairs::new(encoded) {
-            for text in [name, value] {
-                push_uvarint(out, u64::from(self.intern(text)));
-            }
+        let (mut pairs, mut rest) = (Pairs::new(encoded), encoded);
+        while pairs.next().is_some() {
+            let (pair, behind) = rest.split_at(rest.len() - pairs.rest().len());
+            push_uvarint(out, u64::from(self.intern(pair)));
+            rest = behind;
         }
     }
 
     /// The labels that [`Symbols::encode`] wrote.
     pub fn decode(&self, symbols: &[u8]) -> Labels {
-        let mut encoded = Vec::with_capacity(symbols.len() * 4);
-        for (name, value) in SymbolPairs::new(symbols) {
-            push_pair(&mut encoded, self.text(name), self.text(value));
+        let mut encoded = Vec::with_capacity(symbols.len() * 16);
+        for symbol in SymbolList::new(symbols) {
+            encoded.extend_from_slice(self.encoded(symbol));
         }
         Labels::from_encoded(&encoded).expect("symbols were made of a canonical encoding")
     }
 
     /// Whether `symbols` are the labels of the canonical encoding `encoded`.
     #[inline]
-    pub fn are(&self, symbols: &[u8], encoded: &[u8]) -> bool {
-        let mut mine = SymbolPairs::new(symbols);
-        for (name, value) in Pairs::new(encoded) {
-            match mine.next() {
-                Some((n, v)) if self.text(v) == value && self.text(n) == name => {}
-                _ => return false,
+    pub fn are(&self, symbols: &[u8], mut encoded: &[u8]) -> bool {
+        for symbol in SymbolList::new(symbols) {
+            match encoded.strip_prefix(self.encoded(symbol)) {
+                Some(rest) => encoded = rest,
+                None => return false,
             }
         }
-        mine.next().is_none()
+        encoded.is_empty()
     }
 }
 
 #[inline]
-fn text_of<'a>(pages: &'a [String], starts: &[u32], symbol: Symbol) -> &'a str {
+fn pair_of<'a>(pages: &'a [Vec<u8>], starts: &[u32], symbol: Symbol) -> &'a [u8] {
     let start = starts[symbol as usize];
     let page = &pages[(start >> 16) as usize];
     let end = match starts.get(symbol as usize + 1) {
@@ -134,48 +143,35 @@ fn text_of<'a>(pages: &'a [String], starts: &[u32], symbol: Symbol) -> &'a str {
     &page[(start & 0xffff) as usize..end]
 }
 
-#[inline]
-fn hash(text: &str) -> u64 {
-    xxh3_64(text.as_bytes())
-}
-
-/// Symbols of names and values, as [`Symbols::encode`] wrote them.
+/// The symbols of a label set, as [`Symbols::encode`] wrote them.
 #[derive(Clone, Debug)]
-pub struct SymbolPairs<'a> {
+pub struct SymbolList<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> SymbolPairs<'a> {
+impl<'a> SymbolList<'a> {
     /// Reads what [`Symbols::encode`] wrote.
     #[inline]
     pub fn new(symbols: &'a [u8]) -> Self {
-        SymbolPairs { rest: symbols }
+        SymbolList { rest: symbols }
     }
+}
+
+impl Iterator for SymbolList<'_> {
+    type Item = Symbol;
 
     #[inline]
-    fn read(&mut self) -> Symbol {
+    fn next(&mut self) -> Option<Symbol> {
         let (mut symbol, mut shift) = (0, 0);
         while let [byte, rest @ ..] = self.rest {
             self.rest = rest;
             symbol |= u32::from(byte & 0x7f) << shift;
             shift += 7;
             if *byte < 0x80 {
-                break;
+                return Some(symbol);
             }
         }
-        symbol
-    }
-}
-
-impl Iterator for SymbolPairs<'_> {
-    type Item = (Symbol, Symbol);
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        Some((self.read(), self.read()))
+        None
     }
 }
 
@@ -184,25 +180,34 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    #[test]
-    fn a_string_has_one_symbol() {
-        let mut symbols = Symbols::new();
-        let (a, b) = (symbols.intern("a"), symbols.intern("b"));
-        assert_ne!(a, b);
-        assert_eq!(symbols.intern("a"), a);
-        assert_eq!(symbols.find("b"), Some(b));
-        assert_eq!(symbols.find("c"), None);
-        assert_eq!(symbols.text(b), "b");
-        assert_eq!(symbols.len(), 2);
+    fn symbols_of(symbols: &mut Symbols, labels: &Labels) -> Vec<u8> {
+        let mut out = Vec::new();
+        symbols.encode(labels.encoded(), &mut out);
+        out
     }
 
     #[test]
-    fn long_strings_take_pages_of_their_own() {
+    fn a_pair_has_one_symbol() {
+        let mut symbols = Symbols::new();
+        let one = symbols_of(&mut symbols, &Labels::from_pairs([("a", "1"), ("b", "1")]));
+        let two = symbols_of(&mut symbols, &Labels::from_pairs([("a", "1"), ("b", "2")]));
+        assert_eq!(SymbolList::new(&one).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(SymbolList::new(&two).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(symbols.find("b", "2"), Some(2));
+        assert_eq!((symbols.find("b", "3"), symbols.find("a", "2")), (None, None));
+        assert_eq!(symbols.pair(2), ("b", "2"));
+        assert_eq!(symbols.len(), 3);
+    }
+
+    #[test]
+    fn long_pairs_take_pages_of_their_own() {
         let mut symbols = Symbols::new();
         let texts: Vec<String> = (1..40).map(|i| "x".repeat(i * 1600)).collect();
-        let made: Vec<_> = texts.iter().map(|text| symbols.intern(text)).collect();
-        for (text, symbol) in texts.iter().zip(made) {
-            assert_eq!(symbols.text(symbol), text);
+        let sets: Vec<_> =
+            texts.iter().map(|text| Labels::from_pairs([("a", text.as_str())])).collect();
+        let made: Vec<_> = sets.iter().map(|set| symbols_of(&mut symbols, set)).collect();
+        for (set, symbol) in sets.iter().zip(made) {
+            assert_eq!(&symbols.decode(&symbol), set);
         }
     }
 
@@ -215,12 +220,7 @@ mod tests {
                 .iter()
                 .map(|set| set.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect())
                 .collect();
-            let mut encoded = Vec::new();
-            for set in &sets {
-                let mut out = Vec::new();
-                symbols.encode(set.encoded(), &mut out);
-                encoded.push(out);
-            }
+            let encoded: Vec<_> = sets.iter().map(|set| symbols_of(&mut symbols, set)).collect();
             for (i, set) in sets.iter().enumerate() {
                 prop_assert_eq!(&symbols.decode(&encoded[i]), set);
                 for (j, other) in sets.iter().enumerate() {

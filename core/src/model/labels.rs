@@ -196,6 +196,13 @@ impl<'a> Pairs<'a> {
         Pairs { rest: encoded }
     }
 
+    /// What has not been read yet.
+    #[inline]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    #[inline]
     fn text(&mut self) -> &'a str {
         let (text, rest) = read_text(self.rest).expect("a canonical encoding is well-formed");
         self.rest = rest;

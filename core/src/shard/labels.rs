@@ -10,7 +10,7 @@ use hashbrown::HashSet;
 use super::Shard;
 use crate::error::Result;
 use crate::head::Head;
-use crate::index::symbols::{Symbol, SymbolPairs};
+use crate::index::symbols::SymbolList;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::metadata::Metadata;
@@ -28,11 +28,13 @@ impl Shard {
         let head = self.0.head.borrow();
         let mut found = HashSet::new();
         if !matchers.is_empty() {
-            head.for_each_selected(matchers, range, |pairs| found.extend(pairs.map(|(n, _)| n)));
+            head.for_each_selected(matchers, range, |labels| {
+                found.extend(labels.map(|symbol| head.symbols().pair(symbol).0));
+            });
         } else if head.covers(range) {
             found.extend(head.index().label_names());
         }
-        Ok(head.sorted_texts(found, limit))
+        Ok(sorted(found, limit))
     }
 
     /// The values of label `name` of the series that pass `matchers` and have samples in `range`: sorted, at most `limit`.
@@ -45,16 +47,16 @@ impl Shard {
     ) -> Result<Vec<String>> {
         self.0.check_open()?;
         let head = self.0.head.borrow();
-        let Some(name) = head.symbols().find(name) else { return Ok(Vec::new()) };
+        let pair = |symbol| head.symbols().pair(symbol);
         let mut found = HashSet::new();
         if !matchers.is_empty() {
-            head.for_each_selected(matchers, range, |mut pairs| {
-                found.extend(pairs.find(|(n, _)| *n == name).map(|(_, value)| value));
+            head.for_each_selected(matchers, range, |labels| {
+                found.extend(labels.map(pair).find(|(n, _)| *n == name).map(|(_, value)| value));
             });
         } else if head.covers(range) {
-            found.extend(head.index().label_values(name).map(|(value, _)| value));
+            found.extend(head.index().label_pairs(name).map(|(symbol, _)| pair(symbol).1));
         }
-        Ok(head.sorted_texts(found, limit))
+        Ok(sorted(found, limit))
     }
 
     /// The labels of the series that pass `matchers` and have samples in `range`: sorted, at most `limit`.
@@ -67,10 +69,8 @@ impl Shard {
         self.0.check_open()?;
         let head = self.0.head.borrow();
         let mut found = BTreeSet::new();
-        head.for_each_selected(matchers, range, |pairs| {
-            found.insert(
-                pairs.map(|(n, v)| (head.symbols().text(n), head.symbols().text(v))).collect(),
-            );
+        head.for_each_selected(matchers, range, |labels| {
+            found.insert(labels.map(|symbol| head.symbols().pair(symbol)).collect());
             if found.len() > limit {
                 found.pop_last();
             }
@@ -98,19 +98,19 @@ impl Head {
         &self,
         matchers: &[Matcher],
         range: TimeRange,
-        mut visit: impl FnMut(SymbolPairs<'_>),
+        mut visit: impl FnMut(SymbolList<'_>),
     ) {
         for (number, _) in self.select(matchers, range) {
             if let Some(series) = self.series(number) {
-                visit(SymbolPairs::new(self.symbols_of(series)));
+                visit(SymbolList::new(self.symbols_of(series)));
             }
         }
     }
+}
 
-    fn sorted_texts(&self, symbols: HashSet<Symbol>, limit: usize) -> Vec<String> {
-        let mut texts: Vec<&str> = symbols.into_iter().map(|s| self.symbols().text(s)).collect();
-        texts.sort_unstable();
-        texts.truncate(limit);
-        texts.into_iter().map(str::to_owned).collect()
-    }
+fn sorted(found: HashSet<&str>, limit: usize) -> Vec<String> {
+    let mut texts: Vec<&str> = found.into_iter().collect();
+    texts.sort_unstable();
+    texts.truncate(limit);
+    texts.into_iter().map(str::to_owned).collect()
 }

@@ -68,7 +68,7 @@ pub struct ShardStats {
     pub checkpoint_bytes: u64,
     /// Checkpoints written.
     pub checkpoints: u64,
-    /// Distinct label names and values.
+    /// Distinct pairs of label name and value.
     pub symbols: u64,
     /// Metric families with metadata.
     pub metadata_families: u64,
@@ -153,31 +153,32 @@ impl Shard {
 
 impl Head {
     fn top_labels(&self, limit: usize) -> TopLabels {
-        let text = |symbol| self.symbols().text(symbol);
-        let (mut values, mut bytes, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut metrics, mut label_pairs) = (Vec::new(), 0);
+        let pair = |symbol| self.symbols().pair(symbol);
+        let (mut values, mut bytes, mut pairs, mut metrics) = (vec![], vec![], vec![], vec![]);
         for (name, value_count, _) in self.index().label_counts() {
-            label_pairs += value_count as u64;
-            values.push((value_count as u64, text(name).to_owned()));
+            values.push((value_count as u64, name.to_owned()));
             let mut held = 0;
-            for (value, series) in self.index().label_values(name) {
-                held += text(value).len() as u64;
-                pairs.push((series as u64, (name, value)));
+            for (symbol, series) in self.index().label_pairs(name) {
+                held += pair(symbol).1.len() as u64;
+                pairs.push((series as u64, symbol));
+                if name == METRIC_NAME {
+                    metrics.push((series as u64, pair(symbol).1.to_owned()));
+                }
             }
-            bytes.push((held, text(name).to_owned()));
-            if text(name) == METRIC_NAME {
-                let counts = self.index().label_values(name);
-                metrics.extend(counts.map(|(value, n)| (n as u64, text(value).to_owned())));
-            }
+            bytes.push((held, name.to_owned()));
         }
-        let pairs = largest(pairs, limit).into_iter();
-        let pairs = pairs.map(|(n, (name, value))| (n, format!("{}={}", text(name), text(value))));
+        let label_pairs = pairs.len() as u64;
+        let named = |(count, symbol)| {
+            let (name, value) = pair(symbol);
+            (count, format!("{name}={value}"))
+        };
+        let pairs = largest(pairs, limit).into_iter().map(named).collect();
         TopLabels {
             label_pairs,
             series_by_metric: counted(largest(metrics, limit)),
             values_by_label: counted(largest(values, limit)),
             bytes_by_label: counted(largest(bytes, limit)),
-            series_by_pair: counted(pairs.collect()),
+            series_by_pair: counted(pairs),
         }
     }
 }
