@@ -115,14 +115,14 @@ impl RangeRequest {
                  integer",
             ));
         }
-        let range_ns = (i128::from(end_ms) - i128::from(start_ms)) * i128::from(NS_PER_MS);
-        if range_ns / i128::from(step_ns) > i128::from(STEPS_MAX) {
+        let step_ms = step_ns / NS_PER_MS;
+        let range_ms = i128::from(end_ms) - i128::from(start_ms);
+        if range_ms / i128::from(step_ms) > i128::from(STEPS_MAX) {
             return Err(bad_data(
                 "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the \
                  query resolution (?step=XX)",
             ));
         }
-        let step_ms = step_ns / NS_PER_MS;
         let settings = QuerySettings::new(params, limit)?;
         Ok(RangeRequest { start_ms, end_ms, step_ms, settings })
     }
