@@ -35,11 +35,17 @@ pub(super) async fn scan(
     let mut sequences: Vec<u32> =
         disk.list(directory).await?.iter().filter_map(|entry| sequence_of(&entry.name)).collect();
     sequences.sort_unstable();
+    // If only the process died, the last batch and the name of its file may be there and not be durable yet. The WAL will be
+    // retired on the strength of what is found here, so it has to stay.
+    disk.sync_dir(directory).await?;
     let mut report = OpenReport::default();
-    for sequence in sequences {
+    for (i, &sequence) in sequences.iter().enumerate() {
         report.next_sequence = sequence + 1;
         let path = directory.join(super::file_name(sequence));
         let file = disk.open(&path, Open::Read).await?;
+        if i + 1 == sequences.len() {
+            file.sync_data().await?;
+        }
         let end = file.len().await?;
         report.files += 1;
         report.bytes += end;

@@ -5,7 +5,7 @@
 //!              (bounded)                          00000008.wal  00000009.wal
 //! ```
 //!
-//! The log knows records as a kind and bytes; [`record`] says what they mean. [`Wal::buffer`] encodes a record into the
+//! The log knows records as a kind and bytes; [`head::record`](crate::head::record) says what they mean. [`Wal::buffer`] encodes a record into the
 //! memory it will be written from and never waits. [`Wal::commit`] waits until it is durable: one flush at a time carries
 //! everything that has arrived meanwhile, so the more callers wait, the more share one fdatasync. Every record has a
 //! [`Position`], a number without gaps; [`Wal::cut`] and [`Wal::retire`] free the segments before a position.

@@ -65,6 +65,8 @@ pub(super) async fn list(disk: &Disk, directory: &Path) -> disk::Result<Listing>
         }
     }
     listing.segments.sort_unstable();
+    // If only the process died, a spare may still have the name of a segment on the disk; it must not be written before it has not.
+    disk.sync_dir(directory).await?;
     while listing.spares.len() > WAL_SPARES_MAX
         && let Some(spare) = listing.spares.pop_back()
     {
