@@ -1,5 +1,6 @@
 //! Tests of the crate from outside.
 
+mod api_query;
 mod api_series;
 mod distribution;
 mod promql_scripts;
