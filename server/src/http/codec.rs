@@ -29,17 +29,19 @@ pub(crate) struct Codec<S> {
     stream: S,
     scratch: Scratch,
     life: Option<Rc<Life>>,
+    /// Whether what comes next still belongs to the line of a request.
+    in_line: bool,
 }
 
 impl<S> Codec<S> {
     /// A stream whose progress nobody watches.
     pub(crate) fn new(stream: S, scratch: Scratch) -> Self {
-        Codec { stream, scratch, life: None }
+        Codec { stream, scratch, life: None, in_line: false }
     }
 
     /// A stream that tells `life` of its progress.
     pub(crate) fn watched(stream: S, scratch: Scratch, life: Rc<Life>) -> Self {
-        Codec { stream, scratch, life: Some(life) }
+        Codec { stream, scratch, life: Some(life), in_line: false }
     }
 
     fn tell_write(&self, moved: bool) {
@@ -57,15 +59,43 @@ impl<S: AsyncRead + Unpin> Read for Codec<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let mut buffer = this.scratch.borrow_mut();
-        let room = cursor.remaining().min(buffer.len());
+        // A mended byte becomes three.
+        let room = match &this.life {
+            Some(life) if this.in_line || life.is_idle() => cursor.remaining() / 3,
+            _ => cursor.remaining(),
+        };
+        let room = room.min(buffer.len());
         let read = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer[..room]))?;
-        cursor.put_slice(&buffer[..read]);
         if let Some(life) = &this.life
             && read > 0
         {
+            this.in_line |= life.is_idle();
             life.bytes_came();
         }
+        let mut rest = &buffer[..read];
+        if this.in_line {
+            let line = rest.iter().position(|b| *b == b'\n');
+            this.in_line = line.is_none();
+            let (line, after) = rest.split_at(line.unwrap_or(rest.len()));
+            put_mended(&mut cursor, line);
+            rest = after;
+        }
+        cursor.put_slice(rest);
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Puts part of a request's line, mended.
+fn put_mended(cursor: &mut ReadBufCursor<'_>, line: &[u8]) {
+    for piece in line.split_inclusive(|b| matches!(b, b'"' | b'<' | b'>')) {
+        let Some((last, plain)) = piece.split_last() else { continue };
+        cursor.put_slice(plain);
+        cursor.put_slice(match last {
+            b'"' => b"%22",
+            b'<' => b"%3C",
+            b'>' => b"%3E",
+            last => std::slice::from_ref(last),
+        });
     }
 }
 

@@ -53,9 +53,14 @@ impl Life {
         self.since.set(Instant::now());
     }
 
+    /// Whether it waits for a request.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.phase.get() == Phase::Idle
+    }
+
     /// Bytes were read; the first ones after idling begin a head.
     pub(crate) fn bytes_came(&self) {
-        if self.phase.get() == Phase::Idle {
+        if self.is_idle() {
             self.enter(Phase::Head);
         }
     }
@@ -77,7 +82,7 @@ impl Life {
 
     /// Since when it idles, if it does.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
-        (self.phase.get() == Phase::Idle && !self.ended.get()).then(|| self.since.get())
+        (self.is_idle() && !self.ended.get()).then(|| self.since.get())
     }
 
     fn is_overdue(&self, now: Instant) -> bool {

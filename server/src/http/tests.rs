@@ -55,6 +55,9 @@ async fn respond(request: Request<Incoming>, busy: Busy) -> http::Response<Reply
             sleep(Duration::from_mins(1)).await;
             Answer::text("late")
         }
+        "/query" => {
+            Answer::text(format!("{} {:?}", request.uri().query().unwrap_or(""), headers["host"]))
+        }
         "/echo" => match BodyBudget::new().read(request.into_body(), 1000, SOON).await {
             Ok(held) => Answer::text(held.bytes),
             Err(error) => error.answer(),
@@ -202,6 +205,9 @@ fn hostile_requests_get_a_status_and_no_more() {
         let fine =
             raw(&server.url, b"GET /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         assert!(fine.ends_with("/x None"), "{fine}");
+        let quoted = b"GET /query?query=up{a=\"b\",c<>\"\"} HTTP/1.1\r\nhost: \"x\"\r\nconnection: close\r\n\r\n";
+        let quoted = raw(&server.url, quoted).await;
+        assert!(quoted.ends_with(r#"up{a=%22b%22,c%3C%3E%22%22} "\"x\"""#), "{quoted}");
         ctx.stop.stopper().stop();
         timeout(SOON, server.task).await.unwrap();
     });
