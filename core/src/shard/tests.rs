@@ -6,16 +6,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::{Shard, ShardOptions};
 use crate::append::{AppendBatch, RefusalKind};
 use crate::error::{Error, Result};
+use crate::limits::SPILL_AFTER;
 use crate::model::columns::SampleColumns;
 use crate::model::labels::Labels;
 use crate::model::matcher::{MatchOp, Matcher};
 use crate::model::metadata::{Metadata, MetricType};
 use crate::model::sample::STALE_NAN;
 use crate::model::time::TimeRange;
+use crate::runtime::clock::Instant;
 use crate::runtime::sim::{self, SimDisk};
 use crate::wal::WalOptions;
 
@@ -183,6 +186,24 @@ fn the_log_stays_bounded_and_a_clean_stop_leaves_nothing_to_replay() {
         let again = open(&disk.kill()).await;
         assert_eq!(again.stats().replayed_records, 0);
         assert_eq!(read_all(&again, TimeRange::ALL).await.unwrap(), before);
+    });
+}
+
+#[test]
+fn a_tick_that_is_dropped_does_not_keep_the_shard_from_closing() {
+    sim::run(7, async {
+        let disk = SimDisk::new(7);
+        let shard = open(&disk).await;
+        let rows: Vec<_> = (0..250).map(|i| (0, i * 60_000, i as f64)).collect();
+        shard.append(batch(&rows)).await.unwrap();
+        shard.0.spilled.set(Instant::now());
+        crate::runtime::sleep(SPILL_AFTER).await;
+        // Long enough to begin writing, too short to end.
+        let cut_off = crate::runtime::timeout(Duration::from_nanos(1), shard.tick()).await;
+        assert!(cut_off.is_err());
+        shard.close().await.unwrap();
+        let again = open(&disk.crash()).await;
+        assert_eq!(read_all(&again, TimeRange::ALL).await.unwrap()[&labels(0)].len(), 250);
     });
 }
 

@@ -6,6 +6,7 @@
 //! 3. When the WAL has grown, a checkpoint is written, and the WAL before it is retired. Its size is bounded by that: what the log
 //!    holds is at most what a checkpoint costs to write, or a fixed number of segments.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::{Inner, Shard};
@@ -37,9 +38,17 @@ impl Shard {
         if shard.closing.get() || shard.ticking.replace(true) {
             return Ok(());
         }
-        let outcome = shard.work().await;
-        shard.ticking.set(false);
-        outcome
+        let _under_way = UnderWay(&shard.ticking);
+        shard.work().await
+    }
+}
+
+/// Says that a tick is under way until it ends or its future is dropped.
+struct UnderWay<'a>(&'a Cell<bool>);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
     }
 }
 
