@@ -95,6 +95,8 @@ pub struct Samples {
     pub floats: Column<f64>,
     /// Histogram samples.
     pub histograms: Column<Arc<FloatHistogram>>,
+    /// No float is smaller than the one before: a counter without a reset.
+    pub rising: bool,
 }
 
 impl Samples {
@@ -107,6 +109,7 @@ impl Samples {
             if with_starts {
                 self.floats.starts.extend_from_slice(&columns.start_timestamps);
             }
+            self.rising = is_rising(&self.floats.values);
             return;
         }
         for (i, (&t, &v)) in columns.timestamps.iter().zip(&columns.values).enumerate() {
@@ -119,6 +122,7 @@ impl Samples {
                 _ => self.floats.push(t, v, start),
             }
         }
+        self.rising = is_rising(&self.floats.values);
     }
 
     /// Takes over the result of a subquery. What is known of counter resets there does not hold for the steps that were
@@ -138,12 +142,18 @@ impl Samples {
                 }
             }
         }
+        self.rising = is_rising(&self.floats.values);
     }
 
     fn clear(&mut self) {
         self.floats.clear();
         self.histograms.clear();
     }
+}
+
+/// Whether no value is smaller than the one before.
+fn is_rising(values: &[f64]) -> bool {
+    !values.iter().zip(values.iter().skip(1)).any(|(a, b)| b < a)
 }
 
 /// Which window belongs to a step.
@@ -199,6 +209,8 @@ pub struct Window<'a> {
     pub step: usize,
     /// Its edges.
     pub edges: EdgeMode,
+    /// No float of the series is smaller than the one before.
+    pub rising: bool,
 }
 
 impl Window<'_> {
@@ -250,6 +262,7 @@ pub fn slide(
             step_ms,
             step,
             edges: spec.edges,
+            rising: samples.rising,
         });
     }
     widest

@@ -58,7 +58,7 @@ fn rate_floats(kind: RateKind, w: &Window<'_>, cx: &mut KernelContext<'_>) -> Ce
     let f = w.floats;
     let last = f.len() - 1;
     let mut difference = f.v[last] - f.v[0];
-    if kind.counter {
+    if kind.counter && !(w.rising && f.starts.is_empty()) {
         difference = add_resets(difference, &f, cx);
     }
     let first =
