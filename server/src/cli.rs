@@ -118,6 +118,23 @@ pub(crate) enum WalSync {
     Off,
 }
 
+/// A part of PromQL that has to be switched on, by Prometheus' name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "kebab-case")]
+#[expect(clippy::enum_variant_names, reason = "the names are Prometheus'")]
+pub(crate) enum Feature {
+    /// Functions and aggregations that are experimental
+    PromqlExperimentalFunctions,
+    /// The selector modifiers `anchored` and `smoothed`
+    PromqlExtendedRangeSelectors,
+    /// The operator modifiers `fill`, `fill_left` and `fill_right`
+    PromqlBinopFillModifiers,
+    /// Metric names are dropped at the end of evaluation instead of by each operation
+    PromqlDelayedNameRemoval,
+    /// Always on
+    PromqlDurationExpr,
+}
+
 /// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
@@ -187,6 +204,9 @@ pub(crate) struct ServeFlags {
     /// Queries at the same time at most, over all cores; others wait
     #[arg(long = "query.max-concurrency", default_value_t = 20, value_name = "N")]
     pub(crate) query_max_concurrency: usize,
+    /// Parts of PromQL to switch on, separated by commas
+    #[arg(long = "enable-feature", value_delimiter = ',', value_name = "NAME")]
+    pub(crate) features: Vec<Feature>,
     /// Cores to use, each with a thread pinned to it; all if not given
     #[arg(long = "cores", value_name = "N")]
     pub(crate) cores: Option<usize>,
@@ -216,6 +236,11 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 impl ServeFlags {
+    /// Whether a part of PromQL is switched on.
+    pub(crate) fn has(&self, feature: Feature) -> bool {
+        self.features.contains(&feature)
+    }
+
     /// Names and values as `/api/v1/status/flags` shows them.
     pub(crate) fn shown(&self) -> BTreeMap<&'static str, String> {
         let path = |p: &PathBuf| p.to_string_lossy().into_owned();
@@ -233,6 +258,7 @@ impl ServeFlags {
             ("query.max-samples", self.query_max_samples.to_string()),
             ("query.lookback-delta", self.query_lookback_delta.to_string()),
             ("query.max-concurrency", self.query_max_concurrency.to_string()),
+            ("enable-feature", self.features.iter().map(word).collect::<Vec<_>>().join(",")),
             ("cores", self.cores.map(|n| n.to_string()).unwrap_or_default()),
             ("log.level", word(&self.log_level)),
             ("log.format", word(&self.log_format)),
@@ -262,6 +288,11 @@ mod tests {
         assert!(cli.command.is_none());
         assert_eq!(cli.serve.storage_path, PathBuf::from("/x"));
         assert_eq!(cli.serve.listen_address.to_string(), "0.0.0.0:9091");
+        let features = [
+            "tidemark",
+            "--enable-feature=promql-experimental-functions,promql-binop-fill-modifiers",
+        ];
+        assert!(Cli::parse_from(features).serve.has(Feature::PromqlBinopFillModifiers));
         assert!(Cli::try_parse_from(["tidemark", "--query.timeout=0"]).is_err());
         assert!(Cli::try_parse_from(["tidemark", "--web.listen-address=nowhere"]).is_err());
     }
@@ -273,7 +304,7 @@ mod tests {
         let flags: Vec<_> = serve
             .get_arguments()
             .filter_map(|a| a.get_long())
-            .filter(|l| l.contains('.') || *l == "cores")
+            .filter(|l| !["help", "version"].contains(l))
             .collect();
         let shown = Cli::parse_from(["tidemark"]).serve.shown();
         assert_eq!(flags.len(), shown.len());

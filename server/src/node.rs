@@ -30,8 +30,9 @@ use tidemark_core::shards::{Message, Shards};
 use tidemark_core::wal::{SyncMode, WalOptions};
 use tidemark_ingest::scrape::{Append, Scraper, ScraperOptions};
 use tidemark_query::engine::{Engine, EngineOptions};
+use tidemark_query::parser::ParserOptions;
 
-use crate::cli::{ServeFlags, WalSync};
+use crate::cli::{Feature, ServeFlags, WalSync};
 use crate::config::Config;
 use crate::http::answer::Answer;
 use crate::http::body::BodyBudget;
@@ -294,6 +295,13 @@ impl Node {
             samples_max: self.flags.query_max_samples,
             timeout: self.flags.query_timeout.as_std(),
             subquery_step_ms: config.global.evaluation_interval.as_millis(),
+            parser: ParserOptions {
+                experimental_functions: self.flags.has(Feature::PromqlExperimentalFunctions),
+                extended_range_selectors: self.flags.has(Feature::PromqlExtendedRangeSelectors),
+                fill_modifiers: self.flags.has(Feature::PromqlBinopFillModifiers),
+                ..ParserOptions::default()
+            },
+            delayed_name_removal: self.flags.has(Feature::PromqlDelayedNameRemoval),
             ..EngineOptions::default()
         }
     }
