@@ -466,6 +466,31 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_are_fixed_for_ever() {
+        let sample = |timestamp_ms, value| Sample { timestamp_ms, value };
+        let (mut append, mut encoder) = (Vec::new(), AppendEncoder::new());
+        encoder.push(&mut append, 7, Some(b"\x01a\x01b"), &[sample(1000, 1.0), sample(1015, 2.5)]);
+        encoder.push(&mut append, 6, None, &[sample(1001, f64::NAN)]);
+        let (mut metadata, mut seal, mut state) = (Vec::new(), Vec::new(), Vec::new());
+        let gauge = Metadata { kind: MetricType::Gauge, help: "h".into(), unit: String::new() };
+        encode_metadata(&mut metadata, "up", &gauge);
+        encode_seal(&mut seal, 0, 300, -2);
+        StateEncoder::new().push(&mut state, 7, b"\x01a\x01b", &[(true, b"xy")]);
+        let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap();
+        let hex = |bytes: &[u8]| -> String {
+            bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+        };
+        for (payload, fixed) in [
+            (append, "1d040161016202d00f063ff01e067ff4020102067ff8"),
+            (metadata, "02027570016800"),
+            (seal, "00ac0203"),
+            (state, "0e04016101620101027879"),
+        ] {
+            assert_eq!(hex(&payload), fixed);
+        }
+    }
+
+    #[test]
     fn a_repeated_value_takes_one_byte() {
         let sample = |t| Sample { timestamp_ms: t, value: 1.5 };
         let mut payload = Vec::new();
