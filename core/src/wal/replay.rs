@@ -45,7 +45,7 @@ pub struct ReplayReport {
     pub damage_count: u64,
 }
 
-/// A segment whose header could be read.
+/// A segment that is being read.
 struct Readable {
     path: PathBuf,
     header: Header,
@@ -69,16 +69,17 @@ pub(super) async fn replay(
     on_record: impl FnMut(Position, u8, &[u8]) -> Result<()>,
 ) -> Result<(ReplayReport, Ends)> {
     let mut reader = Reader { on_record, expected: None, report: ReplayReport::default() };
-    let mut readable = reader.open_all(disk, directory, segments).await?;
+    let readable = reader.read_headers(disk, directory, segments).await?;
     let mut ends = Vec::with_capacity(readable.len());
-    for i in 0..readable.len() {
-        let next_first = readable.get(i + 1).map(|next| next.header.first_sequence);
-        reader.read_segment(&mut readable[i], next_first).await?;
-        ends.push((readable[i].header.id, reader.expected.unwrap_or(0)));
-    }
-    if let Some(last) = readable.last() {
-        // What was read may not be durable yet if only the process died, and what comes will build on it.
-        last.window.file.sync_data().await?;
+    for (i, &header) in readable.iter().enumerate() {
+        let next = readable.get(i + 1);
+        let mut segment = Readable::open(disk, directory, header).await?;
+        reader.read_segment(&mut segment, next.map(|next| next.first_sequence)).await?;
+        ends.push((header.id, reader.expected.unwrap_or(0)));
+        if next.is_none() {
+            // What was read may not be durable yet if only the process died, and what comes will build on it.
+            segment.window.file.sync_data().await?;
+        }
     }
     reader.report.segments = readable.len() as u64;
     Ok((reader.report, Ends { next_sequence: reader.expected.unwrap_or(0), segments: ends }))
@@ -107,12 +108,13 @@ impl<F: FnMut(Position, u8, &[u8]) -> Result<()>> Reader<F> {
         }
     }
 
-    async fn open_all(
+    /// The headers of the segments that can be read; the others are reported.
+    async fn read_headers(
         &mut self,
         disk: &Disk,
         directory: &Path,
         segments: &[u64],
-    ) -> Result<Vec<Readable>> {
+    ) -> Result<Vec<Header>> {
         let mut readable = Vec::with_capacity(segments.len());
         for (i, &id) in segments.iter().enumerate() {
             if i > 0 && segments[i - 1] + 1 != id {
@@ -121,12 +123,10 @@ impl<F: FnMut(Position, u8, &[u8]) -> Result<()>> Reader<F> {
                 self.damage(&path, 0, expected, "no such file".to_owned());
             }
             let path = segment::path(directory, id);
-            let mut window = Window::open(disk, &path).await?;
-            let block = window.get(0, BLOCK_BYTES.min(window.len as usize)).await?;
-            let found = match Header::decode(block.unwrap_or_default()) {
+            let file = disk.open(&path, Open::Read).await?;
+            let found = match Header::decode(&file.read_at(0, BLOCK_BYTES).await?) {
                 Ok(header) if header.id == id => {
-                    window.len = window.len.min(header.segment_bytes);
-                    readable.push(Readable { path, header, window });
+                    readable.push(header);
                     continue;
                 }
                 Ok(header) => format!("the header of segment {}", header.id),
@@ -232,6 +232,13 @@ impl<F: FnMut(Position, u8, &[u8]) -> Result<()>> Reader<F> {
 }
 
 impl Readable {
+    async fn open(disk: &Disk, directory: &Path, header: Header) -> disk::Result<Readable> {
+        let path = segment::path(directory, header.id);
+        let mut window = Window::open(disk, &path).await?;
+        window.len = window.len.min(header.segment_bytes);
+        Ok(Readable { path, header, window })
+    }
+
     async fn frame_at(&mut self, position: u64) -> disk::Result<Found> {
         let header = self.window.get(position, FRAME_HEADER_BYTES).await?;
         let Some(frame) = header.and_then(|bytes| Frame::decode(bytes, &self.header)) else {
