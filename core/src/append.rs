@@ -149,6 +149,11 @@ impl AppendBatch {
         self.series.len()
     }
 
+    /// Whether any sample has more than a time and a float.
+    pub fn has_details(&self) -> bool {
+        !self.details.is_empty()
+    }
+
     /// How many samples were pushed.
     pub fn sample_count(&self) -> usize {
         self.samples.len()

@@ -21,7 +21,7 @@ impl Shard {
         if shard.head.borrow().backlog().byte_len() > BACKLOG_BYTES_MAX {
             return Err(Error::Overloaded { what: "sealed chunks wait for the disk" });
         }
-        if shard.head.borrow().details().byte_len() > DETAILS_BYTES_MAX {
+        if batch.has_details() && shard.head.borrow().details().byte_len() > DETAILS_BYTES_MAX {
             return Err(Error::Overloaded { what: "histograms fill their share of memory" });
         }
         shard.wal.room().await?;
