@@ -21,6 +21,7 @@ struct Inner {
     samples: AtomicU64,
     samples_peak: AtomicU64,
     samples_read: AtomicU64,
+    samples_seen: AtomicU64,
     canceled: AtomicBool,
 }
 
@@ -33,6 +34,7 @@ impl Budget {
             samples: AtomicU64::new(0),
             samples_peak: AtomicU64::new(0),
             samples_read: AtomicU64::new(0),
+            samples_seen: AtomicU64::new(0),
             canceled: AtomicBool::new(false),
         }))
     }
@@ -69,6 +71,16 @@ impl Budget {
     /// Counts samples that were read from storage.
     pub fn count_read(&self, samples: usize) {
         self.0.samples_read.fetch_add(samples as u64, Ordering::Relaxed);
+    }
+
+    /// Counts samples that were looked at; one in the windows of several steps counts at each.
+    pub fn count_seen(&self, samples: usize) {
+        self.0.samples_seen.fetch_add(samples as u64, Ordering::Relaxed);
+    }
+
+    /// All samples looked at.
+    pub fn samples_seen(&self) -> u64 {
+        self.0.samples_seen.load(Ordering::Relaxed)
     }
 
     /// An error if the time is up or nobody waits any more. Cheap enough for once a series.

@@ -187,7 +187,7 @@ impl Engine {
                 total_seconds,
                 ..QueryTimings::default()
             },
-            samples_total: budget.samples_read(),
+            samples_total: budget.samples_seen(),
             samples_read: budget.samples_read(),
             samples_peak: budget.samples_peak(),
             samples_per_step: None,

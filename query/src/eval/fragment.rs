@@ -72,9 +72,10 @@ pub async fn run(fragment: Arc<Fragment>, shard: &Shard) -> Result<Gathered, Que
             let labels = selection.labels(i);
             let input = RowInput { labels, columns: &columns, options: fragment.options };
             let cells = evaluate(&fragment.plan, &input, &mut scratch, &mut gathered.notes);
-            let window = scratch.take_widest();
-            fragment.budget.hold(window)?;
-            fragment.budget.release(window);
+            let seen = scratch.take_seen();
+            fragment.budget.count_seen(seen.total);
+            fragment.budget.hold(seen.widest)?;
+            fragment.budget.release(seen.widest);
             if !cells.any_present() {
                 continue;
             }

@@ -13,7 +13,7 @@ use super::batch::{ABSENT, Cell, CellRef, Cells, Steps};
 use super::binary_op::{self, Operand};
 use super::notes::{NoteKind, Notes};
 use super::smooth;
-use super::window::{KernelContext, Samples};
+use super::window::{KernelContext, Samples, Seen};
 use crate::functions::signature::Function;
 use crate::functions::{math, over_windows};
 use crate::parser::ast::PosRange;
@@ -36,13 +36,13 @@ pub struct RowOptions {
 pub struct RowScratch {
     samples: Samples,
     values: Vec<f64>,
-    widest: usize,
+    seen: Seen,
 }
 
 impl RowScratch {
-    /// The most samples that any window since the last call has held.
-    pub fn take_widest(&mut self) -> usize {
-        std::mem::take(&mut self.widest)
+    /// How many samples were looked at since the last call.
+    pub fn take_seen(&mut self) -> Seen {
+        std::mem::take(&mut self.seen)
     }
 }
 
@@ -79,7 +79,9 @@ fn expr(
             if *smoothed && *take == Take::Value {
                 return smooth::evaluate(newest, steps, input, *pos, notes);
             }
-            newest.evaluate(steps, input, *take)
+            let cells = newest.evaluate(steps, input, *take);
+            scratch.seen.total += cells.count_present();
+            cells
         }
         RowExpr::Window { function, spec, args, subquery, pos } => {
             let mut metric = input.labels.metric_name();
@@ -96,9 +98,10 @@ fn expr(
             }
             let mut cx =
                 KernelContext { notes, metric, pos: *pos, args, scratch: &mut scratch.values };
-            let (cells, widest) = over_windows(*function, &scratch.samples, spec, steps, &mut cx)
-                .unwrap_or_else(|| (Cells::absent(steps.count), 0));
-            scratch.widest = scratch.widest.max(widest);
+            let (cells, seen) = over_windows(*function, &scratch.samples, spec, steps, &mut cx)
+                .unwrap_or_else(|| (Cells::absent(steps.count), Seen::default()));
+            scratch.seen.widest = scratch.seen.widest.max(seen.widest);
+            scratch.seen.total += seen.total;
             if !metric.is_empty() {
                 note_non_counter(*function, input.labels, &cells, input.options, *pos, notes);
             }

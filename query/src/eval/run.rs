@@ -23,7 +23,7 @@ use super::matching::{self, VectorOperator};
 use super::notes::{NoteKind, Notes};
 use super::row::{self, RowOptions};
 use super::select_k::{Pick, pick};
-use super::window::{KernelContext, Samples, WindowSpec};
+use super::window::{KernelContext, Samples, Seen, WindowSpec};
 use crate::budget::Budget;
 use crate::functions::signature::Function;
 use crate::functions::{keeps_name, math, over_windows};
@@ -300,8 +300,9 @@ impl Evaluator {
                 args: &args,
                 scratch: &mut scratch,
             };
-            let (cells, _) = over_windows(call.function, &samples, &spec, steps, &mut cx)
-                .unwrap_or_else(|| (Cells::absent(steps.count), 0));
+            let (cells, seen) = over_windows(call.function, &samples, &spec, steps, &mut cx)
+                .unwrap_or_else(|| (Cells::absent(steps.count), Seen::default()));
+            self.budget.count_seen(seen.total);
             row::note_non_counter(
                 call.function,
                 &row.labels,

@@ -235,15 +235,15 @@ pub struct KernelContext<'a> {
     pub scratch: &'a mut Vec<f64>,
 }
 
-/// Calls `kernel` for the window of each step that holds any sample. Returns the most samples in any window.
+/// Calls `kernel` for the window of each step that holds any sample. Returns how many there were.
 #[inline]
 pub fn slide(
     samples: &Samples,
     spec: &WindowSpec,
     steps: Steps,
     mut kernel: impl FnMut(&Window<'_>),
-) -> usize {
-    let mut widest = 0;
+) -> Seen {
+    let mut seen = Seen::default();
     let (mut floats, mut histograms) = (Span::default(), Span::default());
     for (step, step_ms) in steps.iter().enumerate() {
         let end_ms = spec.end(step_ms);
@@ -253,7 +253,9 @@ pub fn slide(
         if floats.is_empty() && histograms.is_empty() {
             continue;
         }
-        widest = widest.max(floats.len() + histograms.len());
+        let inside = floats.len() + histograms.len();
+        seen.widest = seen.widest.max(inside);
+        seen.total += inside;
         kernel(&Window {
             floats: samples.floats.slice(floats.from, floats.to),
             histograms: samples.histograms.slice(histograms.from, histograms.to),
@@ -265,7 +267,16 @@ pub fn slide(
             rising: samples.rising,
         });
     }
-    widest
+    seen
+}
+
+/// How many samples kernels have seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// Most in any window.
+    pub widest: usize,
+    /// In all windows; a sample in several counts in each.
+    pub total: usize,
 }
 
 /// A pair of indexes that only moves forward.

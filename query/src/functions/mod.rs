@@ -22,9 +22,9 @@ pub mod time;
 use signature::Function;
 
 use crate::eval::batch::{Cells, Steps};
-use crate::eval::window::{KernelContext, Samples, WindowSpec, slide};
+use crate::eval::window::{KernelContext, Samples, Seen, WindowSpec, slide};
 
-/// Evaluates a window function for every step of one series; gives the cells and the most samples in any window. `None`
+/// Evaluates a window function for every step of one series; gives the cells and how many samples the windows held. `None`
 /// if `function` is none.
 pub fn over_windows(
     function: Function,
@@ -32,15 +32,15 @@ pub fn over_windows(
     spec: &WindowSpec,
     steps: Steps,
     cx: &mut KernelContext<'_>,
-) -> Option<(Cells, usize)> {
+) -> Option<(Cells, Seen)> {
     let mut cells = Cells::absent(steps.count);
     // One loop for each kernel, so that it can be inlined there.
-    let widest;
+    let seen;
     macro_rules! table {
         ($($id:ident => $kernel:expr,)*) => {
             match function {
                 $(Function::$id => {
-                    widest = slide(samples, spec, steps, |w| cells.set(w.step, $kernel(w, cx)));
+                    seen = slide(samples, spec, steps, |w| cells.set(w.step, $kernel(w, cx)));
                 })*
                 _ => return None,
             }
@@ -75,7 +75,7 @@ pub fn over_windows(
         TsOfMaxOverTime => over_time::time_of_max,
         TsOfMinOverTime => over_time::time_of_min,
     }
-    Some((cells, widest))
+    Some((cells, seen))
 }
 
 /// Whether a window function's result is still the metric it was of, so that it keeps its name.
