@@ -1,4 +1,4 @@
-//! The data set that every system is measured on: hosts that each expose the same [catalogue], deterministic but for the
+//! The data set that every system is measured on: hosts that each expose the same `catalogue`, deterministic but for the
 //! wall-clock time at which it begins.
 //!
 //! Series `n` belongs to host `n / SERIES_PER_HOST`; neighbours in a request are neighbours in a scrape.

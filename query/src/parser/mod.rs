@@ -1,6 +1,6 @@
 //! PromQL's lexer and parser: from text to a checked tree with positions, and back to canonical text.
 //!
-//! The whole grammar of Prometheus 3.14, with its error texts: [`parse`] for queries, [`parse_metric_selector`] for
+//! The whole grammar of Prometheus 3.14, with its error texts: [`parse()`] for queries, [`parse_metric_selector`] for
 //! `match[]`, [`parse_metric`] for the labels of one series. Nothing here looks at data or at the clock.
 
 pub mod ast;

@@ -108,7 +108,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     String::from_utf8(bytes).map_err(|e| error(format!("not UTF-8 text: {e}")))
 }
 
-/// Parses one document; the place is taken from the text that [`super::section`] put in front, or from the parser.
+/// Parses one document; the place is taken from the text that [`mod@super::section`] put in front, or from the parser.
 fn parse<T: for<'de> Deserialize<'de>>(file: &str, text: &str) -> Result<T, ConfigError> {
     serde_saphyr::from_str(text).map_err(|error| {
         let whole = error.without_snippet().to_string();

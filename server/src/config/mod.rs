@@ -1,9 +1,9 @@
 //! `prometheus.yml`: the whole of Prometheus 3's configuration file, read strictly, checked, and printed again.
 //!
 //! Three steps, all pure but for reading files:
-//! 1. [`load`] reads text into sections ([`section`]); an unknown or doubled field, a wrong type, a contradiction is a
+//! 1. [`load`] reads text into sections ([`mod@section`]); an unknown or doubled field, a wrong type, a contradiction is a
 //!    [`ConfigError`] with file, line and column;
-//! 2. [`Config::resolve`] lets jobs inherit from `global` and checks what spans sections (two jobs of one name);
+//! 2. `Config::resolve` lets jobs inherit from `global` and checks what spans sections (two jobs of one name);
 //! 3. [`idle`] names what the file asks for and this version does not do, so that nothing is ignored in silence.
 //!
 //! What a job means to the scraper is made of it in [`jobs`](crate::jobs), not here.

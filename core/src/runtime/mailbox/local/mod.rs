@@ -1,4 +1,4 @@
-//! Waiting for one another inside a core: bounded [`channel`], [`oneshot`], [`Notify`], [`Semaphore`].
+//! Waiting for one another inside a core: bounded [`channel()`], [`oneshot()`], [`Notify`], [`Semaphore`].
 //!
 //! No atomics: everything here is `Rc` and `RefCell` and stays on the thread that made it. Who waits is served in the order of
 //! coming, and a future that is dropped while it waits leaves no trace. Each waiting future keeps one waker.
