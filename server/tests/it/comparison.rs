@@ -87,22 +87,28 @@ fn relay(target: &Component) -> Exporter {
     })
 }
 
-/// Waits until the counters of the example application are far from zero.
+/// Waits until the counters of the example application are far from zero, those of its errors too.
 ///
 /// A rate is extended to the left by no more than it takes the counter to come from zero; Prometheus 3, and so Tidemark, looks
 /// first whether the window has samples near its edge, Prometheus 2 afterwards. Both are the same for a counter whose first
 /// sample is large beside what it gains, and differ in the few that are young.
-fn warm(shop: &Component) {
+pub(crate) fn warm(shop: &Component) {
     const QUERIES_MIN: f64 = 40.0;
+    const ERRORS_MIN: f64 = 2.0;
     let mut client = shop.server.client();
     eventually("the application has answered enough", || {
-        let response = client.get("/metrics").expect("the target answers");
-        let text = response.text();
-        let counts =
-            text.lines().filter(|line| line.starts_with("db_query_duration_seconds_count"));
-        let counts: Vec<f64> =
-            counts.filter_map(|line| line.rsplit_once(' ')?.1.parse().ok()).collect();
-        (counts.len() >= 3 && counts.iter().all(|count| *count >= QUERIES_MIN)).then_some(())
+        let page = client.get("/metrics").expect("the target answers");
+        let text = page.text();
+        let least = |wanted: &dyn Fn(&str) -> bool| {
+            let values = text.lines().filter(|line| wanted(line));
+            let values = values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+            values.min_by(f64::total_cmp).unwrap_or(0.0)
+        };
+        let queries = least(&|line| line.starts_with("db_query_duration_seconds_count"));
+        let errors = least(&|line| {
+            line.starts_with("http_requests_total") && line.contains("status=\"503\"")
+        });
+        (queries >= QUERIES_MIN && errors >= ERRORS_MIN).then_some(())
     });
 }
 

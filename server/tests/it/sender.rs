@@ -15,6 +15,7 @@ fn prometheus_remote_writes_for_a_while_without_a_retry() {
     let seconds = seconds.map_or(SECONDS, |text| text.parse().expect("a number of seconds"));
     let (node, shop) = (node_exporter(), flask_app());
     let tidemark = Tidemark::start("");
+    crate::comparison::warm(&shop);
     let sender = prometheus(&format!(
         "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
          remote_write: [{{url: '{}/api/v1/write', queue_config: {{batch_send_deadline: 500ms}}}}]\n\
