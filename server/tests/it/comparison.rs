@@ -6,13 +6,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 use tidemark_bench::http::Client;
 
 use crate::components::{Component, flask_app, node_exporter, prometheus};
 use crate::exporter::{Answer, Exporter};
-use crate::harness::{Tidemark, api, assert_same, eventually, now_ms, value, vector_at};
+use crate::harness::{Tidemark, api, assert_same, eventually, now_ms, value, vector_at, within};
 
 /// What the example application's and `node_exporter`'s dashboards ask.
 pub(crate) const QUERIES: &[&str] = &[
@@ -95,8 +96,10 @@ fn relay(target: &Component) -> Exporter {
 pub(crate) fn warm(shop: &Component) {
     const QUERIES_MIN: f64 = 40.0;
     const ERRORS_MIN: f64 = 2.0;
+    // The visitors are slow where all tests share two cores.
+    const LIMIT: Duration = Duration::from_secs(240);
     let mut client = shop.server.client();
-    eventually("the application has answered enough", || {
+    within(LIMIT, "the application has answered enough", || {
         let page = client.get("/metrics").expect("the target answers");
         let text = page.text();
         let least = |wanted: &dyn Fn(&str) -> bool| {

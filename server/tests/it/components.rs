@@ -81,6 +81,6 @@ pub(crate) fn flask_app() -> Component {
     );
     let mut command = Command::new(python);
     command.arg(repository().join("docs/examples/flask-app/app.py"));
-    command.args(["--port", &port.to_string(), "--visitors", "10"]);
+    command.args(["--port", &port.to_string(), "--visitors", "30"]);
     Component::start(&mut command, port, directory, "/metrics")
 }
