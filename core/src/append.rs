@@ -8,6 +8,7 @@
 //! series   | fingerprint, end in `labels`, end in `samples` | one entry a series ... |
 //! samples  | samples of the first series | samples of the second | ...               |
 //! details  | histogram, start timestamp, by time, in the order of the samples | ...  |
+//! exemplars| exemplars of the first series | of the second | ...                     |
 //! metadata | metric family, type, help, unit | ...                                   |
 //! ```
 //!
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use crate::head::details::SampleDetail;
 use crate::limits::BATCH_BYTES_MAX;
+use crate::model::exemplar::Exemplar;
 use crate::model::histogram::FloatHistogram;
 use crate::model::labels::{Fingerprint, Labels};
 use crate::model::metadata::Metadata;
@@ -31,16 +33,18 @@ pub struct AppendBatch {
     series: Vec<BatchSeries>,
     samples: Vec<Sample>,
     details: Vec<(TimestampMs, SampleDetail)>,
+    exemplars: Vec<Exemplar>,
     metadata: Vec<(String, Metadata)>,
 }
 
-/// One series of a batch: where its labels, samples and details end; they begin where those of the series before it end.
+/// One series of a batch: where its labels, samples, details and exemplars end; they begin where those of the series before it end.
 #[derive(Clone, Copy, Debug)]
 struct BatchSeries {
     fingerprint: Fingerprint,
     labels_end: u32,
     samples_end: u32,
     details_end: u32,
+    exemplars_end: u32,
 }
 
 /// One series of a batch, borrowed.
@@ -54,6 +58,8 @@ pub struct SeriesView<'a> {
     pub samples: &'a [Sample],
     /// What some of the samples have besides floats, by their times.
     pub details: &'a [(TimestampMs, SampleDetail)],
+    /// Single observations behind the samples; a series may have these alone.
+    pub exemplars: &'a [Exemplar],
 }
 
 impl AppendBatch {
@@ -81,6 +87,7 @@ impl AppendBatch {
             labels_end,
             samples_end: offset(self.samples.len()),
             details_end: offset(self.details.len()),
+            exemplars_end: offset(self.exemplars.len()),
         });
     }
 
@@ -112,10 +119,18 @@ impl AppendBatch {
         }
     }
 
-    fn push_detail(&mut self, timestamp_ms: TimestampMs, detail: SampleDetail) {
+    /// Adds what the sample at `timestamp_ms`, pushed before, has besides its float; in order of time.
+    pub fn push_detail(&mut self, timestamp_ms: TimestampMs, detail: SampleDetail) {
         self.details.push((timestamp_ms, detail));
         let last = self.series.last_mut().expect("a series was pushed before its samples");
         last.details_end = offset(self.details.len());
+    }
+
+    /// Adds an exemplar to the series pushed last; there must be one.
+    pub fn push_exemplar(&mut self, exemplar: Exemplar) {
+        self.exemplars.push(exemplar);
+        let last = self.series.last_mut().expect("a series was pushed before its exemplars");
+        last.exemplars_end = offset(self.exemplars.len());
     }
 
     /// Adds what is known about a metric family.
@@ -125,16 +140,19 @@ impl AppendBatch {
 
     /// The series in the order of pushing.
     pub fn series(&self) -> impl Iterator<Item = SeriesView<'_>> {
-        let (mut labels_start, mut samples_start, mut details_start) = (0, 0, 0);
+        let (mut labels_start, mut samples_start) = (0, 0);
+        let (mut details_start, mut exemplars_start) = (0, 0);
         self.series.iter().map(move |series| {
             let labels = range(&mut labels_start, series.labels_end);
             let samples = range(&mut samples_start, series.samples_end);
             let details = range(&mut details_start, series.details_end);
+            let exemplars = range(&mut exemplars_start, series.exemplars_end);
             SeriesView {
                 fingerprint: series.fingerprint,
                 labels: &self.labels[labels],
                 samples: &self.samples[samples],
                 details: &self.details[details],
+                exemplars: &self.exemplars[exemplars],
             }
         })
     }
@@ -171,6 +189,11 @@ impl AppendBatch {
             + size_of_val(&*self.series)
             + size_of_val(&*self.samples)
             + size_of_val(&*self.details)
+            + self
+                .exemplars
+                .iter()
+                .map(|e| size_of_val(e) + e.labels.encoded().len())
+                .sum::<usize>()
             + histograms.map(|h| 16 * h.sample_weight()).sum::<usize>()
     }
 
@@ -180,6 +203,7 @@ impl AppendBatch {
         self.series.clear();
         self.samples.clear();
         self.details.clear();
+        self.exemplars.clear();
         self.metadata.clear();
     }
 }
@@ -341,6 +365,22 @@ mod tests {
         assert_eq!(batch.sample_count(), 3);
         batch.clear();
         assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn exemplars_belong_to_their_series() {
+        let (a, b) = (Labels::from_pairs([("a", "1")]), Labels::from_pairs([("b", "2")]));
+        let exemplar = Exemplar { labels: b.clone(), value: 1.0, timestamp_ms: 1, dated: true };
+        let mut batch = AppendBatch::new();
+        batch.push_series(a.fingerprint(), a.encoded());
+        batch.push_sample(1, 1.0);
+        batch.push_exemplar(exemplar.clone());
+        batch.push_series(b.fingerprint(), b.encoded());
+        let seen: Vec<_> = batch.series().map(|s| s.exemplars.to_vec()).collect();
+        assert_eq!(seen, [vec![exemplar], vec![]]);
+        assert!(batch.byte_len() > 32);
+        batch.clear();
+        assert_eq!(batch.series().count(), 0);
     }
 
     #[test]

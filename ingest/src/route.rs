@@ -22,6 +22,12 @@ pub fn split(rows: &mut Rows, shards: u32) -> Vec<(u32, AppendBatch)> {
         for sample in row.samples {
             batch.push_sample(sample.timestamp_ms, sample.value);
         }
+        for (timestamp_ms, detail) in row.details {
+            batch.push_detail(*timestamp_ms, detail.clone());
+        }
+        for exemplar in row.exemplars {
+            batch.push_exemplar(exemplar.clone());
+        }
     }
     for (family, metadata) in rows.take_metadata() {
         let owner = xxhash_rust::xxh3::xxh3_64(family.as_bytes()) % u64::from(shards);

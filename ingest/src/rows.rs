@@ -6,7 +6,9 @@
 //! ```text
 //! labels   | set of series 0 | set of series 1 | ...        (canonical encodings, no padding)
 //! samples  | of series 0 ... | of series 1 ... | ...        (each run in order of time)
-//! series   | fingerprint, end of its labels, end of its samples | ...
+//! details  | time; histogram or start of the counter | ...  | ...   (few series have any)
+//! exemplars| of series 0 ... | of series 1 ... | ...
+//! series   | fingerprint, end of its labels, samples, details, exemplars | ...
 //! ```
 //!
 //! A decoder calls [`Rows::begin_series`], then [`Rows::push_label`] and [`Rows::push_sample`] in whatever order the
@@ -15,7 +17,12 @@
 //! connection decodes body after body without allocating. Owned by the task that decodes.
 
 use std::fmt::Write as _;
+use std::ops::Range;
+use std::sync::Arc;
 
+use tidemark_core::head::details::SampleDetail;
+use tidemark_core::model::exemplar::Exemplar;
+use tidemark_core::model::histogram::FloatHistogram;
 use tidemark_core::model::labels::{Fingerprint, push_pair};
 use tidemark_core::model::metadata::Metadata;
 use tidemark_core::model::sample::Sample;
@@ -95,6 +102,8 @@ pub struct Rows {
     labels: Vec<u8>,
     series: Vec<Row>,
     samples: Vec<Sample>,
+    details: Vec<(TimestampMs, SampleDetail)>,
+    exemplars: Vec<Exemplar>,
     metadata: Vec<(String, Metadata)>,
     open: Open,
 }
@@ -104,6 +113,8 @@ struct Row {
     fingerprint: Fingerprint,
     labels_end: u32,
     samples_end: u32,
+    details_end: u32,
+    exemplars_end: u32,
 }
 
 /// The series under construction.
@@ -156,7 +167,7 @@ fn length_prefix(len: u32) -> usize {
 }
 
 /// One series of [`Rows`].
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub struct SeriesRow<'a> {
     /// Fingerprint of `labels`.
     pub fingerprint: Fingerprint,
@@ -164,6 +175,10 @@ pub struct SeriesRow<'a> {
     pub labels: &'a [u8],
     /// In order of time.
     pub samples: &'a [Sample],
+    /// What some of the samples have besides floats, by their times, in the order of the samples.
+    pub details: &'a [(TimestampMs, SampleDetail)],
+    /// Single observations behind the samples; a series may have these alone.
+    pub exemplars: &'a [Exemplar],
 }
 
 impl Rows {
@@ -177,6 +192,8 @@ impl Rows {
         self.labels.clear();
         self.series.clear();
         self.samples.clear();
+        self.details.clear();
+        self.exemplars.clear();
         self.metadata.clear();
         self.open.pairs.clear();
     }
@@ -226,6 +243,18 @@ impl Rows {
         self.samples.push(Sample { timestamp_ms, value });
     }
 
+    /// Adds a histogram to the open series, in any order.
+    pub fn push_histogram(&mut self, timestamp_ms: TimestampMs, histogram: FloatHistogram) {
+        self.push_sample(timestamp_ms, histogram.sum);
+        let histogram = Some(Arc::new(histogram));
+        self.details.push((timestamp_ms, SampleDetail { histogram, start_ms: 0 }));
+    }
+
+    /// Adds an exemplar to the open series.
+    pub fn push_exemplar(&mut self, exemplar: Exemplar) {
+        self.exemplars.push(exemplar);
+    }
+
     /// How many samples the open series has so far.
     pub fn open_sample_count(&self) -> usize {
         self.samples.len() - self.samples_start()
@@ -249,7 +278,7 @@ impl Rows {
         text
     }
 
-    /// Ends the open series: sorts what came unsorted and takes the fingerprint. One without a sample is forgotten. After
+    /// Ends the open series: sorts what came unsorted and takes the fingerprint. One with nothing in it is forgotten. After
     /// an error it is still open, so that it can be named; [`Rows::begin_series`] forgets it.
     #[inline]
     pub fn end_series(&mut self) -> Result<(), LabelError> {
@@ -259,13 +288,14 @@ impl Rows {
         if self.labels.len() - self.labels_start() > LABELS_BYTES_MAX {
             return Err(LabelError::SetTooLong);
         }
-        if self.open_sample_count() == 0 {
+        if self.open_sample_count() == 0 && self.exemplars.len() == self.exemplars_start() {
             self.abort_series();
             return Ok(());
         }
         if !self.open.in_order {
-            let start = self.samples_start();
-            self.samples[start..].sort_by_key(|s| s.timestamp_ms);
+            let (samples, details) = (self.samples_start(), self.details_start());
+            self.samples[samples..].sort_by_key(|s| s.timestamp_ms);
+            self.details[details..].sort_by_key(|(t, _)| *t);
         }
         let fingerprint = Fingerprint::of(&self.labels[self.labels_start()..]);
         self.seal(fingerprint);
@@ -277,6 +307,8 @@ impl Rows {
     pub fn abort_series(&mut self) {
         self.labels.truncate(self.labels_start());
         self.samples.truncate(self.samples_start());
+        self.details.truncate(self.details_start());
+        self.exemplars.truncate(self.exemplars_start());
         self.open.pairs.clear();
     }
 
@@ -287,6 +319,21 @@ impl Rows {
         self.labels.extend_from_slice(labels);
         self.samples.push(sample);
         self.seal(fingerprint);
+    }
+
+    /// Adds to the series pushed last what its last sample has besides the float.
+    pub fn attach_detail(&mut self, detail: SampleDetail) {
+        let sample = self.samples.last().expect("a sample was pushed before its detail");
+        self.details.push((sample.timestamp_ms, detail));
+        let row = self.series.last_mut().expect("a series was pushed before its detail");
+        row.details_end = self.details.len() as u32;
+    }
+
+    /// Adds an exemplar to the series pushed last.
+    pub fn attach_exemplar(&mut self, exemplar: Exemplar) {
+        self.exemplars.push(exemplar);
+        let row = self.series.last_mut().expect("a series was pushed before its exemplar");
+        row.exemplars_end = self.exemplars.len() as u32;
     }
 
     /// Adds what is known of a metric family; past the bound it is left out, a long help text is cut.
@@ -320,13 +367,13 @@ impl Rows {
 
     /// Each series with its samples, in the order of arrival.
     pub fn iter(&self) -> impl Iterator<Item = SeriesRow<'_>> {
-        let (mut labels_start, mut samples_start) = (0, 0);
-        self.series.iter().map(move |row| {
-            let labels = &self.labels[labels_start..row.labels_end as usize];
-            let samples = &self.samples[samples_start..row.samples_end as usize];
-            labels_start = row.labels_end as usize;
-            samples_start = row.samples_end as usize;
-            SeriesRow { fingerprint: row.fingerprint, labels, samples }
+        let (mut labels, mut samples, mut details, mut exemplars) = (0, 0, 0, 0);
+        self.series.iter().map(move |row| SeriesRow {
+            fingerprint: row.fingerprint,
+            labels: &self.labels[range(&mut labels, row.labels_end)],
+            samples: &self.samples[range(&mut samples, row.samples_end)],
+            details: &self.details[range(&mut details, row.details_end)],
+            exemplars: &self.exemplars[range(&mut exemplars, row.exemplars_end)],
         })
     }
 
@@ -345,6 +392,8 @@ impl Rows {
         self.labels.capacity()
             + self.series.capacity() * size_of::<Row>()
             + self.samples.capacity() * size_of::<Sample>()
+            + self.details.capacity() * size_of::<(TimestampMs, SampleDetail)>()
+            + self.exemplars.capacity() * size_of::<Exemplar>()
     }
 
     #[inline]
@@ -358,11 +407,23 @@ impl Rows {
     }
 
     #[inline]
+    fn details_start(&self) -> usize {
+        self.series.last().map_or(0, |row| row.details_end as usize)
+    }
+
+    #[inline]
+    fn exemplars_start(&self) -> usize {
+        self.series.last().map_or(0, |row| row.exemplars_end as usize)
+    }
+
+    #[inline]
     fn seal(&mut self, fingerprint: Fingerprint) {
         self.series.push(Row {
             fingerprint,
             labels_end: self.labels.len() as u32,
             samples_end: self.samples.len() as u32,
+            details_end: self.details.len() as u32,
+            exemplars_end: self.exemplars.len() as u32,
         });
         self.open.pairs.clear();
     }
@@ -386,6 +447,12 @@ impl Rows {
         arena.extend_from_slice(sorted);
         Ok(())
     }
+}
+
+/// From where the row before ended to where this one does.
+#[inline]
+fn range(start: &mut usize, end: u32) -> Range<usize> {
+    std::mem::replace(start, end as usize)..end as usize
 }
 
 #[cfg(test)]
@@ -461,6 +528,40 @@ mod tests {
         rows.push_label("__name__", "none").unwrap();
         rows.end_series().unwrap();
         assert_eq!(rows.len(), 0);
+    }
+
+    fn exemplar(value: f64) -> Exemplar {
+        let labels = Labels::from_pairs([("trace_id", "a")]);
+        Exemplar { labels, value, timestamp_ms: 1, dated: true }
+    }
+
+    #[test]
+    fn histograms_and_exemplars_stay_with_their_series() {
+        let mut rows = Rows::new();
+        push(&mut rows, &[("__name__", "plain")]).unwrap();
+        rows.begin_series();
+        rows.push_label("__name__", "h").unwrap();
+        for (t, sum) in [(20, 2.0), (10, 1.0)] {
+            rows.push_histogram(t, FloatHistogram { sum, ..FloatHistogram::default() });
+        }
+        rows.push_exemplar(exemplar(1.0));
+        rows.end_series().unwrap();
+        rows.begin_series();
+        rows.push_label("__name__", "only").unwrap();
+        rows.push_exemplar(exemplar(2.0));
+        rows.end_series().unwrap();
+        rows.begin_series();
+        rows.push_histogram(1, FloatHistogram::default());
+        rows.push_exemplar(exemplar(3.0));
+        rows.abort_series();
+        let all: Vec<_> = rows.iter().collect();
+        assert_eq!(all.len(), 3);
+        assert!(all[0].details.is_empty() && all[0].exemplars.is_empty());
+        let sums = all[1].details.iter().map(|(t, d)| (*t, d.histogram.as_ref().unwrap().sum));
+        assert_eq!(sums.collect::<Vec<_>>(), [(10, 1.0), (20, 2.0)]);
+        assert_eq!(all[1].exemplars, [exemplar(1.0)]);
+        assert!(all[2].samples.is_empty());
+        assert_eq!(all[2].exemplars, [exemplar(2.0)]);
     }
 
     #[test]

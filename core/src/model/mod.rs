@@ -1,6 +1,7 @@
 //! The data model: what a series, a sample and a matcher are. Pure values; no I/O, no clock.
 
 pub mod columns;
+pub mod exemplar;
 pub mod histogram;
 pub mod kahan;
 pub mod labels;

@@ -114,6 +114,9 @@ impl<'a> Admission<'a> {
         bounds: &Bounds,
         outcome: &mut AppendOutcome,
     ) -> Result<(), SeenBefore> {
+        if view.samples.is_empty() {
+            return Ok(());
+        }
         let number = head.find(view.fingerprint, view.labels);
         let series = number.and_then(|number| head.series(number));
         match series {
@@ -250,7 +253,8 @@ impl<'a> Admission<'a> {
 fn split(view: SeriesView<'_>) -> (SeriesView<'_>, Option<SeriesView<'_>>) {
     match view.samples.split_at_checked(ENTRY_SAMPLES_MAX) {
         Some((now, later)) if !later.is_empty() => {
-            (SeriesView { samples: now, ..view }, Some(SeriesView { samples: later, ..view }))
+            let later = SeriesView { samples: later, exemplars: &[], ..view };
+            (SeriesView { samples: now, ..view }, Some(later))
         }
         _ => (view, None),
     }
