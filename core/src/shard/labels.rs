@@ -15,16 +15,18 @@ use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::metadata::Metadata;
 use crate::model::time::TimeRange;
+use crate::runtime::yield_if_needed;
 
 impl Shard {
     /// The names of the labels of the series that pass `matchers` and have samples in `range`: sorted, at most `limit`.
-    pub fn label_names(
+    pub async fn label_names(
         &self,
         matchers: &[Matcher],
         range: TimeRange,
         limit: usize,
     ) -> Result<Vec<String>> {
         self.0.check_open()?;
+        yield_if_needed().await;
         let head = self.0.head.borrow();
         let mut found = HashSet::new();
         if !matchers.is_empty() {
@@ -38,7 +40,7 @@ impl Shard {
     }
 
     /// The values of label `name` of the series that pass `matchers` and have samples in `range`: sorted, at most `limit`.
-    pub fn label_values(
+    pub async fn label_values(
         &self,
         name: &str,
         matchers: &[Matcher],
@@ -46,6 +48,7 @@ impl Shard {
         limit: usize,
     ) -> Result<Vec<String>> {
         self.0.check_open()?;
+        yield_if_needed().await;
         let head = self.0.head.borrow();
         let pair = |symbol| head.symbols().pair(symbol);
         let mut found = HashSet::new();
@@ -60,13 +63,14 @@ impl Shard {
     }
 
     /// The labels of the series that pass `matchers` and have samples in `range`: sorted, at most `limit`.
-    pub fn series(
+    pub async fn series(
         &self,
         matchers: &[Matcher],
         range: TimeRange,
         limit: usize,
     ) -> Result<Vec<Labels>> {
         self.0.check_open()?;
+        yield_if_needed().await;
         let head = self.0.head.borrow();
         let mut found = BTreeSet::new();
         head.for_each_selected(matchers, range, |labels| {

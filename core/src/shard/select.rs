@@ -19,6 +19,7 @@ use crate::model::columns::SampleColumns;
 use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::time::{TimeRange, TimestampMs};
+use crate::runtime::yield_if_needed;
 
 /// Series of one shard at one time.
 pub struct Selection {
@@ -38,13 +39,20 @@ impl Shard {
     ///
     /// # Errors
     /// [`Error::Closing`].
-    pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Selection> {
+    pub async fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Selection> {
         self.0.check_open()?;
+        let selection = self.select_now(matchers, range);
+        // Many series take a while to find.
+        yield_if_needed().await;
+        Ok(selection)
+    }
+
+    fn select_now(&self, matchers: &[Matcher], range: TimeRange) -> Selection {
         let head = self.0.head.borrow();
         let series = head.select(matchers, range);
         let series =
             series.map(|(number, last_ms)| Selected { number, last_ms, labels: OnceCell::new() });
-        Ok(Selection { shard: Rc::clone(&self.0), series: series.collect() })
+        Selection { shard: Rc::clone(&self.0), series: series.collect() }
     }
 }
 

@@ -56,7 +56,7 @@ fn batch(samples: &[(u64, i64, f64)]) -> AppendBatch {
 type Model = BTreeMap<Labels, BTreeMap<i64, u64>>;
 
 async fn read_all(shard: &Shard, range: TimeRange) -> Result<Model> {
-    let selection = shard.select(&[Matcher::equal("__name__", "m")], range)?;
+    let selection = shard.select(&[Matcher::equal("__name__", "m")], range).await?;
     let mut model = Model::new();
     for i in 0..selection.len() {
         let mut out = SampleColumns::new();
@@ -88,14 +88,17 @@ fn what_is_appended_is_selected_now_and_after_a_kill() {
             assert_eq!(all[&labels(1)], BTreeMap::from([(10, STALE_NAN.to_bits())]));
             assert_eq!(shard.metadata(), [("m".to_owned(), gauge.clone())]);
             let matcher = Matcher::new(MatchOp::Regex, "host", "1|7").unwrap();
-            assert_eq!(shard.select(&[matcher], TimeRange::ALL).unwrap().labels(0), &labels(1));
             assert_eq!(
-                shard.label_names(&[], TimeRange::ALL, 9).unwrap(),
+                shard.select(&[matcher], TimeRange::ALL).await.unwrap().labels(0),
+                &labels(1)
+            );
+            assert_eq!(
+                shard.label_names(&[], TimeRange::ALL, 9).await.unwrap(),
                 ["__name__", "host", "parity"]
             );
-            assert_eq!(shard.label_values("host", &[], TimeRange::ALL, 1).unwrap(), ["0"]);
-            assert_eq!(shard.series(&[], TimeRange::new(15, 30), 9).unwrap(), [labels(0)]);
-            assert!(shard.label_names(&[], TimeRange::new(30, 40), 9).unwrap().is_empty());
+            assert_eq!(shard.label_values("host", &[], TimeRange::ALL, 1).await.unwrap(), ["0"]);
+            assert_eq!(shard.series(&[], TimeRange::new(15, 30), 9).await.unwrap(), [labels(0)]);
+            assert!(shard.label_names(&[], TimeRange::new(30, 40), 9).await.unwrap().is_empty());
             assert_eq!(shard.stats().series, 2);
             assert_eq!(shard.top_labels(1).series_by_pair[0].name, "__name__=m");
         }
@@ -150,7 +153,7 @@ fn a_selection_keeps_what_it_saw() {
         let shard = open(&disk).await;
         let rows: Vec<_> = (0..250).map(|i| (0, i * 1000, i as f64)).collect();
         shard.append(batch(&rows)).await.unwrap();
-        let selection = shard.select(&[], TimeRange::ALL).unwrap();
+        let selection = shard.select(&[], TimeRange::ALL).await.unwrap();
         let more: Vec<_> = (250..600).map(|i| (0, i * 1000, i as f64)).collect();
         shard.append(batch(&more)).await.unwrap();
         shard.0.spill().await.unwrap();
@@ -298,7 +301,7 @@ async fn step(run: &mut Run, shard: &Shard) -> Result<()> {
             let matcher = Matcher::equal("parity", "odd");
             let (a, b) = (run.below(1_000_000) as i64, run.below(1_000_000) as i64);
             let range = TimeRange::new(a.min(b), a.max(b));
-            let selection = shard.select(&[matcher], range)?;
+            let selection = shard.select(&[matcher], range).await?;
             for i in 0..selection.len() {
                 let mut out = SampleColumns::new();
                 selection.read(i, range, &mut out).await?;

@@ -64,7 +64,7 @@ fn batches(shards: &Shards, count: u32, timestamp_ms: i64) -> Vec<(u32, AppendBa
 
 async fn series_count(shards: &Shards) -> usize {
     let count = |shard: Rc<Shard>| {
-        async move { shard.select(&[], TimeRange::ALL).unwrap().len() }.boxed_local()
+        async move { shard.select(&[], TimeRange::ALL).await.unwrap().len() }.boxed_local()
     };
     shards.scatter(Queue::Query, count).await.unwrap().into_iter().sum()
 }

@@ -91,7 +91,7 @@ fn victim(directory: PathBuf) {
 /// All batches below `acknowledged` are there; how many there are.
 async fn check(shard: &Shard, acknowledged: u64) -> u64 {
     let matchers = [Matcher::equal("__name__", "victim")];
-    let selection = shard.select(&matchers, TimeRange::ALL).expect("the shard is open");
+    let selection = shard.select(&matchers, TimeRange::ALL).await.expect("the shard is open");
     let mut longest = 0;
     for i in 0..selection.len() {
         let mut columns = SampleColumns::new();

@@ -140,7 +140,7 @@ type Found = BTreeMap<String, BTreeMap<i64, f64>>;
 /// Everything the shard holds.
 async fn read_all(shard: &Shard) -> Result<Found> {
     let mut found = Found::new();
-    let selection = shard.select(&[Matcher::equal("__name__", "load")], TimeRange::ALL)?;
+    let selection = shard.select(&[Matcher::equal("__name__", "load")], TimeRange::ALL).await?;
     for i in 0..selection.len() {
         let mut columns = SampleColumns::new();
         selection.read(i, TimeRange::ALL, &mut columns).await?;

@@ -48,7 +48,7 @@ impl Selected {
     async fn gather<T, F>(self, shards: &Shards, ask: F) -> Result<Found<T>>
     where
         T: Ord + Send + 'static,
-        F: Fn(&Shard, &[Matcher], TimeRange, usize) -> tidemark_core::error::Result<Vec<T>>
+        F: AsyncFn(&Shard, &[Matcher], TimeRange, usize) -> tidemark_core::error::Result<Vec<T>>
             + Send
             + Sync
             + 'static,
@@ -66,7 +66,7 @@ impl Selected {
                     let (selectors, ask) = &*work;
                     let mut found = BTreeSet::new();
                     for matchers in selectors {
-                        found.extend(ask(&shard, matchers, range, wanted)?);
+                        found.extend(ask(&shard, matchers, range, wanted).await?);
                     }
                     Ok(found)
                 })
@@ -145,8 +145,8 @@ pub async fn label_values(name: &str, params: &Params, shards: &Shards) -> Respo
     }
     let found = match Selected::new(params, identity) {
         Ok(selected) => {
-            let ask = move |shard: &Shard, matchers: &[Matcher], range, limit| {
-                shard.label_values(&name, matchers, range, limit)
+            let ask = async move |shard: &Shard, matchers: &[Matcher], range, limit| {
+                shard.label_values(&name, matchers, range, limit).await
             };
             selected.gather(shards, ask).await
         }

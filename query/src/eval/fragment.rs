@@ -52,7 +52,8 @@ pub async fn run(fragment: Arc<Fragment>, shard: &Shard) -> Result<Gathered, Que
     let mut gathered = Gathered { rows: Vec::new(), groups: None, notes: Notes::default() };
     let mut groups = fragment.aggregate.clone().map(Groups::new);
     if let Some(range) = fragment.plan.time_range() {
-        let selection = shard.select(&fragment.matchers, range).map_err(|e| storage_error(&e))?;
+        let selection =
+            shard.select(&fragment.matchers, range).await.map_err(|e| storage_error(&e))?;
         let drop_name = fragment.plan.drops_name();
         let drop_now = drop_name && !fragment.options.delayed_name_removal;
         let mut columns = SampleColumns::new();

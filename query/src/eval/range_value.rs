@@ -73,7 +73,7 @@ async fn read(
 ) -> Result<Vec<Series>, QueryError> {
     let (after, to) = spec.reach(spec.end(time_ms));
     let range = TimeRange::new(after.saturating_add(1), to);
-    let selection = shard.select(matchers, range).map_err(|e| storage_error(&e))?;
+    let selection = shard.select(matchers, range).await.map_err(|e| storage_error(&e))?;
     let mut columns = SampleColumns::new();
     let mut samples = Samples::default();
     let mut out = Vec::new();
