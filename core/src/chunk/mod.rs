@@ -4,8 +4,14 @@
 //! chunks of different ages, can be encoded differently. `docs/formats/chunk.md` draws them.
 
 pub mod bits;
+pub mod columnar;
 pub mod histogram;
+mod simd;
+pub mod statistics;
 pub mod xor;
+
+pub use columnar::{Effort, seal};
+pub use statistics::ChunkStatistics;
 
 use crate::model::columns::SampleColumns;
 use crate::model::time::TimeRange;
@@ -16,6 +22,8 @@ use crate::model::time::TimeRange;
 pub enum Encoding {
     /// Gorilla as Prometheus writes it: delta-of-delta timestamps, XOR values.
     Xor = 1,
+    /// Times and values apart, each in the way that suits them best: sealed chunks. See [`columnar`].
+    Columnar = 2,
 }
 
 impl Encoding {
@@ -23,6 +31,7 @@ impl Encoding {
     pub fn from_u8(number: u8) -> Result<Self, ChunkError> {
         match number {
             1 => Ok(Encoding::Xor),
+            2 => Ok(Encoding::Columnar),
             other => Err(ChunkError::UnknownEncoding(other)),
         }
     }
@@ -42,6 +51,9 @@ pub enum ChunkError {
     /// No header.
     #[error("the chunk is shorter than its header")]
     NoHeader,
+    /// A field holds what no encoder writes.
+    #[error("the chunk is malformed: {0}")]
+    Malformed(&'static str),
     /// An encoding that this version does not know.
     #[error("unknown chunk encoding {0}")]
     UnknownEncoding(u8),
@@ -56,5 +68,6 @@ pub fn decode(
 ) -> Result<(), ChunkError> {
     match encoding {
         Encoding::Xor => xor::decode(bytes, range, out),
+        Encoding::Columnar => columnar::decode(bytes, range, out),
     }
 }

@@ -37,14 +37,69 @@ const NO_WINDOW: u8 = 0xff;
 /// Time of the last sample of a chunk that follows none.
 const NEVER: TimestampMs = TimestampMs::MIN;
 
+/// The window of significant bits that xors are written in, on either side.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    leading: u8,
+    trailing: u8,
+}
+
+impl Window {
+    /// None yet.
+    pub(super) const NONE: Window = Window { leading: NO_WINDOW, trailing: 0 };
+
+    /// Appends a xor; as [`push_bits`] does, it takes and returns how many bits of the last byte are unused.
+    #[inline]
+    pub(super) fn push(&mut self, bytes: &mut Vec<u8>, free: u8, xor: u64) -> u8 {
+        if xor == 0 {
+            return push_bits(bytes, free, 0, 1);
+        }
+        // Five bits hold the leading zeros: what exceeds 31 is written as significant zeros.
+        let leading = (xor.leading_zeros() as u8).min(31);
+        let trailing = xor.trailing_zeros() as u8;
+        if self.leading != NO_WINDOW && leading >= self.leading && trailing >= self.trailing {
+            let free = push_bits(bytes, free, 0b10, 2);
+            let significant = u32::from(64 - self.leading - self.trailing);
+            push_bits(bytes, free, xor >> self.trailing, significant)
+        } else {
+            *self = Window { leading, trailing };
+            let significant = u32::from(64 - leading - trailing);
+            let window = (u64::from(leading) << 6) | u64::from(significant & 63);
+            let free = push_bits(bytes, free, (0b11 << 11) | window, 13);
+            push_bits(bytes, free, xor >> trailing, significant)
+        }
+    }
+
+    /// The next xor.
+    #[inline]
+    pub(super) fn read(&mut self, reader: &mut BitReader<'_>) -> u64 {
+        let head = reader.peek();
+        if head >> 63 == 0 {
+            reader.skip(1);
+            return 0;
+        }
+        if head >> 62 == 0b11 {
+            self.leading = (head >> 57) as u8 & 31;
+            let significant = (head >> 51) as u8 & 63;
+            let significant = if significant == 0 { 64 } else { significant };
+            self.trailing = 64_u8.saturating_sub(self.leading + significant);
+            reader.skip(13);
+        } else {
+            reader.skip(2);
+        }
+        // `10` before any `11`, or a window wider than a word, occurs in damaged chunks only.
+        let outside = self.leading.saturating_add(self.trailing).min(63);
+        reader.read(64 - u32::from(outside)) << (self.trailing & 63)
+    }
+}
+
 /// A chunk under construction. It remembers the newest sample of the chunk before it.
 #[derive(Clone, Debug)]
 pub struct XorEncoder {
     bytes: Vec<u8>,
     /// Bits unused in the last byte.
     free: u8,
-    leading: u8,
-    trailing: u8,
+    window: Window,
     count: u16,
     last_timestamp: i64,
     last_delta: u64,
@@ -63,8 +118,7 @@ impl XorEncoder {
         XorEncoder {
             bytes: Vec::new(),
             free: 0,
-            leading: NO_WINDOW,
-            trailing: 0,
+            window: Window::NONE,
             count: 0,
             last_timestamp: NEVER,
             last_delta: 0,
@@ -94,8 +148,7 @@ impl XorEncoder {
         Ok(XorEncoder {
             bytes: if samples.count == 0 { Vec::new() } else { bytes[..end].to_vec() },
             free: free as u8,
-            leading: samples.leading,
-            trailing: samples.trailing,
+            window: samples.window,
             count: samples.count,
             last_timestamp: if samples.count == 0 { NEVER } else { samples.timestamp },
             last_delta: samples.delta,
@@ -187,23 +240,7 @@ impl XorEncoder {
     #[inline]
     fn push_value(&mut self, value: u64) {
         let xor = value ^ self.last_value;
-        if xor == 0 {
-            return self.push_bits(0, 1);
-        }
-        // Five bits hold the leading zeros: what exceeds 31 is written as significant zeros.
-        let leading = (xor.leading_zeros() as u8).min(31);
-        let trailing = xor.trailing_zeros() as u8;
-        if self.leading != NO_WINDOW && leading >= self.leading && trailing >= self.trailing {
-            let significant = u32::from(64 - self.leading - self.trailing);
-            self.push_bits(0b10, 2);
-            self.push_bits(xor >> self.trailing, significant);
-        } else {
-            (self.leading, self.trailing) = (leading, trailing);
-            let significant = u32::from(64 - leading - trailing);
-            let window = (u64::from(leading) << 6) | u64::from(significant & 63);
-            self.push_bits((0b11 << 11) | window, 13);
-            self.push_bits(xor >> trailing, significant);
-        }
+        self.free = self.window.push(&mut self.bytes, self.free, xor);
     }
 }
 
@@ -213,8 +250,7 @@ pub struct XorIter<'a> {
     reader: BitReader<'a>,
     count: u16,
     read: u16,
-    leading: u8,
-    trailing: u8,
+    window: Window,
     timestamp: i64,
     delta: u64,
     value: u64,
@@ -232,8 +268,7 @@ impl<'a> XorIter<'a> {
             reader: BitReader::new(body),
             count,
             read: 0,
-            leading: NO_WINDOW,
-            trailing: 0,
+            window: Window::NONE,
             timestamp: 0,
             delta: 0,
             value: 0,
@@ -266,23 +301,7 @@ impl<'a> XorIter<'a> {
 
     #[inline]
     fn read_value(&mut self) {
-        let head = self.reader.peek();
-        if head >> 63 == 0 {
-            return self.reader.skip(1);
-        }
-        if head >> 62 == 0b11 {
-            self.leading = (head >> 57) as u8 & 31;
-            let significant = (head >> 51) as u8 & 63;
-            let significant = if significant == 0 { 64 } else { significant };
-            self.trailing = 64_u8.saturating_sub(self.leading + significant);
-            self.reader.skip(13);
-        } else {
-            self.reader.skip(2);
-        }
-        // `10` before any `11`, or a window wider than a word, occurs in damaged chunks only.
-        let outside = self.leading.saturating_add(self.trailing).min(63);
-        let bits = self.reader.read(64 - u32::from(outside));
-        self.value ^= bits << (self.trailing & 63);
+        self.value ^= self.window.read(&mut self.reader);
     }
 
     #[inline]

@@ -1,5 +1,6 @@
 //! Decoded samples of one series in columns: what the storage engine hands to evaluation.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::histogram::FloatHistogram;
@@ -80,6 +81,32 @@ impl SampleColumns {
         self.values.extend_from_slice(&other.values);
         extend_optional(&mut self.histograms, &other.histograms, before, after);
         extend_optional(&mut self.start_timestamps, &other.start_timestamps, before, after);
+    }
+
+    /// Adds `count` floats of 0 at time 0, and lends their times and values to be set.
+    pub(crate) fn extend_zeroed(&mut self, count: usize) -> (&mut [TimestampMs], &mut [f64]) {
+        let (before, after) = (self.len(), self.len() + count);
+        self.timestamps.resize(after, 0);
+        self.values.resize(after, 0.0);
+        if !self.histograms.is_empty() {
+            self.histograms.resize(after, None);
+        }
+        if !self.start_timestamps.is_empty() {
+            self.start_timestamps.resize(after, 0);
+        }
+        (&mut self.timestamps[before..], &mut self.values[before..])
+    }
+
+    /// Removes the samples at these places.
+    pub(crate) fn remove(&mut self, places: Range<usize>) {
+        self.timestamps.drain(places.clone());
+        self.values.drain(places.clone());
+        if !self.histograms.is_empty() {
+            self.histograms.drain(places.clone());
+        }
+        if !self.start_timestamps.is_empty() {
+            self.start_timestamps.drain(places);
+        }
     }
 
     /// Removes the samples and keeps the allocations.
