@@ -10,6 +10,8 @@ use std::fmt::Write;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tidemark_bench::body::Encoder;
 use tidemark_bench::dataset::Dataset;
+use tidemark_ingest::known::{Known, KnownSeries};
+use tidemark_ingest::protocols::remote_write_v1::Decoder;
 use tidemark_ingest::protocols::{remote_write_v1, text};
 use tidemark_ingest::route;
 use tidemark_ingest::rows::Rows;
@@ -36,8 +38,30 @@ fn remote_write(criterion: &mut Criterion) {
                 route::split(&mut rows, SHARDS)
             });
         });
+        let mut known = learn(&body);
+        group.bench_function(BenchmarkId::new("snappy, known rows and split", steps), |bencher| {
+            bencher.iter(|| {
+                remote_write_v1::decompress(&body, usize::MAX, &mut plain).expect("a snappy block");
+                let mut decoder = Decoder::new(&plain);
+                while decoder.step(&mut rows, &mut known).expect("a request") {}
+                route::split(&mut rows, SHARDS)
+            });
+        });
     }
     group.finish();
+}
+
+/// What a core knows that has seen `body` before.
+fn learn(body: &[u8]) -> KnownSeries {
+    let (mut plain, mut rows, mut known) = (Vec::new(), Rows::new(), KnownSeries::new());
+    remote_write_v1::decompress(body, usize::MAX, &mut plain).expect("a snappy block");
+    let mut decoder = Decoder::new(&plain);
+    while decoder.step(&mut rows, &mut known).expect("a request") {}
+    let asking = route::split_asking(&mut rows, SHARDS);
+    for (number, (key, shard)) in (0..).zip(asking.keys) {
+        known.learn(key, Known { shard, number });
+    }
+    known
 }
 
 /// A host's exposition text.

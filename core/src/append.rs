@@ -5,12 +5,16 @@
 //!
 //! ```text
 //! labels   | canonical encodings of the series' labels, back to back                 |
-//! series   | fingerprint, end in `labels`, end in `samples` | one entry a series ... |
+//! series   | fingerprint or number, end in `labels`, end in `samples` | one entry a series ... |
 //! samples  | samples of the first series | samples of the second | ...               |
 //! details  | histogram, start timestamp, by time, in the order of the samples | ...  |
 //! exemplars| exemplars of the first series | of the second | ...                     |
 //! metadata | metric family, type, help, unit | ...                                   |
 //! ```
+//!
+//! A series is named by its labels or, by who has sent it before, by its number: then nothing has to be hashed, found or
+//! compared. The answer tells the numbers of the series that came with a *ticket*, for the next time. Numbers are never given
+//! twice, so one that means nothing any more is told from one that means another series.
 //!
 //! The core that decoded the request fills the batch; the core that owns the shard reads it. Pure values, `Send`.
 
@@ -18,7 +22,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::head::details::SampleDetail;
-use crate::limits::BATCH_BYTES_MAX;
+use crate::index::SeriesRef;
+use crate::limits::{BATCH_BYTES_MAX, SERIES_NUMBER_END};
 use crate::model::exemplar::Exemplar;
 use crate::model::histogram::FloatHistogram;
 use crate::model::labels::{Fingerprint, Labels};
@@ -41,15 +46,46 @@ pub struct AppendBatch {
 #[derive(Clone, Copy, Debug)]
 struct BatchSeries {
     fingerprint: Fingerprint,
+    reference: Reference,
     labels_end: u32,
     samples_end: u32,
     details_end: u32,
     exemplars_end: u32,
 }
 
+/// The number of a series that has one, the ticket of a series that comes with one, or neither.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reference(u32);
+
+impl Reference {
+    const NONE: Reference = Reference(u32::MAX);
+    const TICKET: u32 = 1 << 31;
+
+    fn ticket(ticket: u32) -> Self {
+        debug_assert!(ticket < Self::TICKET - 1);
+        Reference(ticket | Self::TICKET)
+    }
+
+    #[inline]
+    fn as_number(self) -> Option<SeriesRef> {
+        (self.0 & Self::TICKET == 0).then_some(self.0)
+    }
+
+    #[inline]
+    fn as_ticket(self) -> Option<u32> {
+        (self.0 & Self::TICKET != 0 && self != Self::NONE).then_some(self.0 & !Self::TICKET)
+    }
+}
+
+const _: () = assert!(SERIES_NUMBER_END <= Reference::TICKET);
+
 /// One series of a batch, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub struct SeriesView<'a> {
+    /// The number of the series, if the sender knows it; then it has neither fingerprint nor labels.
+    pub known: Option<SeriesRef>,
+    /// By what the sender wants to be told the number.
+    pub ticket: Option<u32>,
     /// The fingerprint of `labels`.
     pub fingerprint: Fingerprint,
     /// The labels in canonical encoding.
@@ -81,10 +117,28 @@ impl AppendBatch {
     pub fn push_series(&mut self, fingerprint: Fingerprint, encoded_labels: &[u8]) {
         debug_assert_eq!(fingerprint, Fingerprint::of(encoded_labels));
         self.labels.extend_from_slice(encoded_labels);
-        let labels_end = offset(self.labels.len());
+        self.begin(fingerprint, Reference::NONE);
+    }
+
+    /// As [`AppendBatch::push_series`], of a series whose number shall be in the answer, beside `ticket`.
+    pub fn push_series_asking(&mut self, fingerprint: Fingerprint, labels: &[u8], ticket: u32) {
+        self.push_series(fingerprint, labels);
+        let last = self.series.last_mut().expect("it was just pushed");
+        last.reference = Reference::ticket(ticket);
+    }
+
+    /// Begins a series whose number this shard gave in an answer.
+    #[inline]
+    pub fn push_known(&mut self, number: SeriesRef) {
+        self.begin(Fingerprint(0), Reference(number & !Reference::TICKET));
+    }
+
+    #[inline]
+    fn begin(&mut self, fingerprint: Fingerprint, reference: Reference) {
         self.series.push(BatchSeries {
             fingerprint,
-            labels_end,
+            reference,
+            labels_end: offset(self.labels.len()),
             samples_end: offset(self.samples.len()),
             details_end: offset(self.details.len()),
             exemplars_end: offset(self.exemplars.len()),
@@ -95,6 +149,14 @@ impl AppendBatch {
     #[inline]
     pub fn push_sample(&mut self, timestamp_ms: TimestampMs, value: f64) {
         self.samples.push(Sample { timestamp_ms, value });
+        let last = self.series.last_mut().expect("a series was pushed before its samples");
+        last.samples_end = offset(self.samples.len());
+    }
+
+    /// Adds samples to the series pushed last; there must be one.
+    #[inline]
+    pub fn push_samples(&mut self, samples: &[Sample]) {
+        self.samples.extend_from_slice(samples);
         let last = self.series.last_mut().expect("a series was pushed before its samples");
         last.samples_end = offset(self.samples.len());
     }
@@ -148,6 +210,8 @@ impl AppendBatch {
             let details = range(&mut details_start, series.details_end);
             let exemplars = range(&mut exemplars_start, series.exemplars_end);
             SeriesView {
+                known: series.reference.as_number(),
+                ticket: series.reference.as_ticket(),
                 fingerprint: series.fingerprint,
                 labels: &self.labels[labels],
                 samples: &self.samples[samples],
@@ -304,6 +368,10 @@ pub struct AppendOutcome {
     pub duplicates: u64,
     /// Series seen for the first time.
     pub new_series: u64,
+    /// Samples of series that were named by numbers which mean nothing any more: not stored. They have to be sent again with labels.
+    pub stale: u64,
+    /// Tickets, and the numbers of the series that came with them.
+    pub numbers: Vec<(u32, SeriesRef)>,
     /// Refused samples by [`RefusalKind`]; see [`AppendOutcome::refused_as`].
     pub refused: [u64; RefusalKind::COUNT],
     /// The first refusal.
@@ -334,6 +402,12 @@ impl AppendOutcome {
         self.appended += other.appended;
         self.duplicates += other.duplicates;
         self.new_series += other.new_series;
+        self.stale += other.stale;
+        if self.numbers.is_empty() {
+            self.numbers = other.numbers;
+        } else {
+            self.numbers.extend(other.numbers);
+        }
         for (mine, theirs) in self.refused.iter_mut().zip(other.refused) {
             *mine += theirs;
         }

@@ -6,10 +6,12 @@
 //!
 //! The types to know:
 //! * [`rows::Rows`]: the one shape that every protocol decodes into;
+//! * [`known::KnownSeries`]: what spares a series that was seen before most of that;
 //! * [`label_set::LabelSet`]: a label set while it is being changed;
 //! * [`scrape::Job`]: what to scrape, how often, and how.
 
 pub mod duration;
+pub mod known;
 pub mod label_set;
 pub mod limits;
 pub mod protocols;

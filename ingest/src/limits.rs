@@ -40,6 +40,9 @@ pub const SCRATCH_BYTES_KEPT_MAX: usize = 64 << 20;
 /// Most buckets of one histogram, or quantiles of one summary, of a scrape in protobuf.
 pub const BUCKETS_PER_METRIC_MAX: usize = 16 << 10;
 
+/// Series that one core remembers by the bytes in which their senders name them; 16 bytes each.
+pub const KNOWN_SERIES_MAX: usize = 4 << 20;
+
 /// Longest line of a text format, in bytes.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 

@@ -13,7 +13,8 @@
 //!
 //! A decoder calls [`Rows::begin_series`], then [`Rows::push_label`] and [`Rows::push_sample`] in whatever order the
 //! wire brings them, then [`Rows::end_series`]. Labels are written into the arena at once in their final encoding; only
-//! if they did not come in order are they sorted, in place. After [`Rows::clear`] all memory is used again, so that a
+//! if they did not come in order are they sorted, in place. A series that was [seen before](crate::known) has a number in
+//! place of labels. After [`Rows::clear`] all memory is used again, so that a
 //! connection decodes body after body without allocating. Owned by the task that decodes.
 
 use std::fmt::Write as _;
@@ -28,6 +29,7 @@ use tidemark_core::model::metadata::Metadata;
 use tidemark_core::model::sample::Sample;
 use tidemark_core::model::time::TimestampMs;
 
+use crate::known::{Known, SeriesKey};
 use crate::limits::{
     EXCERPT_CHARS_MAX, HELP_BYTES_MAX, LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX,
     LABELS_BYTES_MAX, LABELS_PER_SERIES_MAX, METADATA_PER_BODY_MAX, TIMESTAMP_MS_MAX,
@@ -105,12 +107,15 @@ pub struct Rows {
     details: Vec<(TimestampMs, SampleDetail)>,
     exemplars: Vec<Exemplar>,
     metadata: Vec<(String, Metadata)>,
+    /// Rows that are to be known the next time, ascending, and by which key.
+    keyed: Vec<(u32, SeriesKey)>,
     open: Open,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
     fingerprint: Fingerprint,
+    known: Option<Known>,
     labels_end: u32,
     samples_end: u32,
     details_end: u32,
@@ -169,6 +174,8 @@ fn length_prefix(len: u32) -> usize {
 /// One series of [`Rows`].
 #[derive(Clone, Copy, Debug)]
 pub struct SeriesRow<'a> {
+    /// Where it is, if it was seen before; then it has neither fingerprint nor labels.
+    pub known: Option<Known>,
     /// Fingerprint of `labels`.
     pub fingerprint: Fingerprint,
     /// The set in canonical encoding.
@@ -195,6 +202,7 @@ impl Rows {
         self.details.clear();
         self.exemplars.clear();
         self.metadata.clear();
+        self.keyed.clear();
         self.open.pairs.clear();
     }
 
@@ -292,14 +300,36 @@ impl Rows {
             self.abort_series();
             return Ok(());
         }
+        self.sort_samples();
+        let fingerprint = Fingerprint::of(&self.labels[self.labels_start()..]);
+        self.seal(fingerprint, None);
+        Ok(())
+    }
+
+    /// Ends the open series, which has samples and no labels, as the one that is known.
+    #[inline]
+    pub fn end_known(&mut self, known: Known) {
+        if self.open_sample_count() == 0 {
+            return self.abort_series();
+        }
+        self.sort_samples();
+        self.seal(Fingerprint(0), Some(known));
+    }
+
+    /// Notes by which key the series pushed last is to be known the next time.
+    pub fn set_key(&mut self, key: SeriesKey) {
+        if let Some(row) = self.series.len().checked_sub(1) {
+            self.keyed.push((row as u32, key));
+        }
+    }
+
+    #[inline]
+    fn sort_samples(&mut self) {
         if !self.open.in_order {
             let (samples, details) = (self.samples_start(), self.details_start());
             self.samples[samples..].sort_by_key(|s| s.timestamp_ms);
             self.details[details..].sort_by_key(|(t, _)| *t);
         }
-        let fingerprint = Fingerprint::of(&self.labels[self.labels_start()..]);
-        self.seal(fingerprint);
-        Ok(())
     }
 
     /// Forgets the open series and its samples.
@@ -318,7 +348,7 @@ impl Rows {
         self.abort_series();
         self.labels.extend_from_slice(labels);
         self.samples.push(sample);
-        self.seal(fingerprint);
+        self.seal(fingerprint, None);
     }
 
     /// Adds to the series pushed last what its last sample has besides the float.
@@ -369,12 +399,18 @@ impl Rows {
     pub fn iter(&self) -> impl Iterator<Item = SeriesRow<'_>> {
         let (mut labels, mut samples, mut details, mut exemplars) = (0, 0, 0, 0);
         self.series.iter().map(move |row| SeriesRow {
+            known: row.known,
             fingerprint: row.fingerprint,
             labels: &self.labels[range(&mut labels, row.labels_end)],
             samples: &self.samples[range(&mut samples, row.samples_end)],
             details: &self.details[range(&mut details, row.details_end)],
             exemplars: &self.exemplars[range(&mut exemplars, row.exemplars_end)],
         })
+    }
+
+    /// The rows that are to be known the next time, ascending, and by which keys.
+    pub fn keyed(&self) -> &[(u32, SeriesKey)] {
+        &self.keyed
     }
 
     /// Metric families and what is known of them.
@@ -394,6 +430,7 @@ impl Rows {
             + self.samples.capacity() * size_of::<Sample>()
             + self.details.capacity() * size_of::<(TimestampMs, SampleDetail)>()
             + self.exemplars.capacity() * size_of::<Exemplar>()
+            + self.keyed.capacity() * size_of::<(u32, SeriesKey)>()
     }
 
     #[inline]
@@ -417,9 +454,10 @@ impl Rows {
     }
 
     #[inline]
-    fn seal(&mut self, fingerprint: Fingerprint) {
+    fn seal(&mut self, fingerprint: Fingerprint, known: Option<Known>) {
         self.series.push(Row {
             fingerprint,
+            known,
             labels_end: self.labels.len() as u32,
             samples_end: self.samples.len() as u32,
             details_end: self.details.len() as u32,

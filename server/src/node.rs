@@ -28,6 +28,7 @@ use tidemark_core::runtime::{Queue, Task, clock, sleep, spawn_into, unblock};
 use tidemark_core::shard::{ReplayProgress, Shard, ShardOptions};
 use tidemark_core::shards::{Message, Shards};
 use tidemark_core::wal::{SyncMode, WalOptions};
+use tidemark_ingest::known::KnownSeries;
 use tidemark_ingest::scrape::{Append, Scraper, ScraperOptions};
 use tidemark_query::engine::{Engine, EngineOptions};
 use tidemark_query::parser::ParserOptions;
@@ -40,7 +41,7 @@ use crate::http::handlers::write::Spare;
 use crate::http::listener::{self, ListenerCounters, ListenerOptions};
 use crate::http::routes;
 use crate::jobs::{Clients, CurrentClients};
-use crate::limits::{BACKLOG, TICK_EVERY, WAL_SYNC_INTERVAL};
+use crate::limits::{BACKLOG, KNOWN_SERIES_UNUSED_MAX, TICK_EVERY, WAL_SYNC_INTERVAL};
 use crate::metrics::counters::Counters;
 use crate::settings::{Settings, Source};
 
@@ -100,6 +101,8 @@ pub(crate) struct Node {
     pub(crate) bodies: BodyBudget,
     /// Memory of finished remote writes.
     pub(crate) spare: Spare,
+    /// The series that remote-write senders of this core have sent before.
+    pub(crate) known: RefCell<KnownSeries>,
     /// The queries that may run at the same time.
     pub(crate) query_turns: Semaphore,
     /// When the process started.
@@ -163,8 +166,13 @@ async fn live(
 
 /// Lets every shard of this core do what is due, about once a second.
 async fn tick(node: Rc<Node>) {
+    let mut known_since = clock::Instant::now();
     loop {
         sleep(TICK_EVERY).await;
+        if known_since.elapsed() >= KNOWN_SERIES_UNUSED_MAX {
+            known_since = clock::Instant::now();
+            node.known.borrow_mut().forget_unused();
+        }
         for shard in node.local_shards() {
             if let Err(error) = shard.tick().await {
                 tracing::error!(%error, shard = %shard.dir().display(), "background work failed, and is tried again");
@@ -194,6 +202,7 @@ impl Node {
             connections: Rc::default(),
             bodies: BodyBudget::new(),
             spare: Spare::default(),
+            known: RefCell::default(),
             query_turns: Semaphore::new(
                 plan.flags.query_max_concurrency.div_ceil(ctx.cores).max(1),
             ),

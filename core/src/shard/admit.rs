@@ -117,15 +117,19 @@ impl<'a> Admission<'a> {
         if view.samples.is_empty() {
             return Ok(());
         }
-        let number = head.find(view.fingerprint, view.labels);
+        let number = view.known.or_else(|| head.find(view.fingerprint, view.labels));
         let series = number.and_then(|number| head.series(number));
         match series {
             Some(series) if !series.visit(stamp) => return Err(SeenBefore),
+            None if view.known.is_some() => {
+                outcome.stale += view.samples.len() as u64;
+                return Ok(());
+            }
             None if self.begun.contains(&view.fingerprint) => return Err(SeenBefore),
             None => {
                 if let Some(kind) = self.refuses_series(&view, bounds) {
                     let first_ms = view.samples.first().map_or(0, |sample| sample.timestamp_ms);
-                    refuse(outcome, view.samples.len() as u64, kind, &view, first_ms);
+                    refuse(outcome, view.samples.len() as u64, kind, &view, head, first_ms);
                     return Ok(());
                 }
             }
@@ -133,6 +137,9 @@ impl<'a> Admission<'a> {
         }
         let samples = self.admit_samples(&view, head, series, bounds, outcome);
         let admitted = samples.of(&self.kept);
+        if let (Some(ticket), Some(number)) = (view.ticket, number) {
+            outcome.numbers.push((ticket, number));
+        }
         if admitted.is_empty() {
             return Ok(());
         }
@@ -154,6 +161,7 @@ impl<'a> Admission<'a> {
             self.series_count += 1;
             self.begun.insert(view.fingerprint);
             outcome.new_series += 1;
+            outcome.numbers.extend(view.ticket.map(|ticket| (ticket, series)));
         }
         Ok(())
     }
@@ -228,7 +236,7 @@ impl<'a> Admission<'a> {
             };
             match refused {
                 None => outcome.duplicates += 1,
-                Some(kind) => refuse(outcome, 1, kind, view, t),
+                Some(kind) => refuse(outcome, 1, kind, view, head, t),
             }
         }
         Samples::Kept(start, self.kept.len())
@@ -285,8 +293,12 @@ fn refuse(
     samples: u64,
     kind: RefusalKind,
     view: &SeriesView<'_>,
+    head: &Head,
     timestamp_ms: TimestampMs,
 ) {
-    let labels = || Labels::from_encoded(view.labels).unwrap_or_default();
+    let labels = || match view.known {
+        Some(number) => head.labels(number).unwrap_or_default(),
+        None => Labels::from_encoded(view.labels).unwrap_or_default(),
+    };
     outcome.refuse(samples, || Refusal { kind, labels: labels(), timestamp_ms }, kind);
 }

@@ -16,7 +16,7 @@ use crate::model::columns::SampleColumns;
 use crate::model::labels::Labels;
 use crate::model::matcher::{MatchOp, Matcher};
 use crate::model::metadata::{Metadata, MetricType};
-use crate::model::sample::STALE_NAN;
+use crate::model::sample::{STALE_NAN, Sample};
 use crate::model::time::TimeRange;
 use crate::runtime::clock::Instant;
 use crate::runtime::sim::{self, SimDisk};
@@ -102,6 +102,33 @@ fn what_is_appended_is_selected_now_and_after_a_kill() {
             assert_eq!(shard.stats().series, 2);
             assert_eq!(shard.top_labels(1).series_by_pair[0].name, "__name__=m");
         }
+    });
+}
+
+#[test]
+fn a_series_may_be_named_by_the_number_it_was_given() {
+    sim::run(5, async {
+        let shard = open(&SimDisk::new(5)).await;
+        let mut asking = AppendBatch::new();
+        for (ticket, series) in [(7, 0), (9, 1), (8, 0)] {
+            let labels = labels(series);
+            asking.push_series_asking(labels.fingerprint(), labels.encoded(), ticket);
+            asking.push_sample(10 + i64::from(ticket), f64::from(ticket));
+        }
+        let told = shard.append(asking).await.unwrap();
+        assert_eq!(told.numbers, [(7, 0), (9, 1), (8, 0)]);
+        let mut batch = batch(&[(1, 30, 3.0)]);
+        for (number, t) in [(1, 40), (0, 40), (2, 40), (1, 35), (1, 40)] {
+            batch.push_known(number);
+            batch.push_samples(&[Sample { timestamp_ms: t, value: 4.0 }]);
+        }
+        let outcome = shard.append(batch).await.unwrap();
+        assert_eq!((outcome.appended, outcome.duplicates, outcome.stale), (3, 1, 1));
+        assert_eq!(outcome.refused_as(RefusalKind::OutOfOrder), 1);
+        assert_eq!(outcome.first_refusal.unwrap().labels, labels(1));
+        let all = read_all(&shard, TimeRange::ALL).await.unwrap();
+        assert_eq!(all[&labels(0)].keys().copied().collect::<Vec<_>>(), [17, 18, 40]);
+        assert_eq!(all[&labels(1)].keys().copied().collect::<Vec<_>>(), [19, 30, 40]);
     });
 }
 

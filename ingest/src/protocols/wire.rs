@@ -92,6 +92,19 @@ impl<'a> Reader<'a> {
         Ok(Some(Field { number, payload, offset }))
     }
 
+    /// Skips the fields at the front whose tag is this one byte and which have a length; they are returned as they stand.
+    #[inline]
+    pub fn skip_fields(&mut self, tag: u8) -> Result<&'a [u8], WireError> {
+        let all = self.bytes;
+        while let [first, rest @ ..] = self.bytes
+            && *first == tag
+        {
+            self.bytes = rest;
+            self.prefixed()?;
+        }
+        Ok(&all[..all.len() - self.bytes.len()])
+    }
+
     /// The next varint.
     #[inline]
     pub fn varint(&mut self) -> Result<u64, WireError> {

@@ -97,7 +97,7 @@ pub(crate) fn warm(shop: &Component) {
     const QUERIES_MIN: f64 = 40.0;
     const ERRORS_MIN: f64 = 2.0;
     // The visitors are slow where all tests share two cores.
-    const LIMIT: Duration = Duration::from_secs(240);
+    const LIMIT: Duration = Duration::from_mins(4);
     let mut client = shop.server.client();
     within(LIMIT, "the application has answered enough", || {
         let page = client.get("/metrics").expect("the target answers");

@@ -1,6 +1,7 @@
 //! Remote write 1.0 against an encoder that is not ours (`prost`), and against bodies that are cut off, flipped or hostile.
 
 use super::*;
+use crate::known::Known;
 use crate::limits::LABEL_VALUE_BYTES_MAX;
 use proptest::prelude::*;
 use prost::Message;
@@ -170,6 +171,43 @@ fn samples_may_stand_before_labels() {
 }
 
 #[test]
+fn a_series_is_known_by_the_bytes_of_its_labels_alone() {
+    let one = series(&[("__name__", "a"), ("b", "1")], &[(1_700_000_000_000, 1.0)]);
+    let mut reordered = one.clone();
+    reordered.labels.reverse();
+    let mut with_exemplar = one.clone();
+    with_exemplar.exemplars.push(Vec::new());
+    let early = series(&[("__name__", "a"), ("b", "1")], &[(i64::MIN, 1.0)]);
+    let (mut known, mut names) = (KnownSeries::new(), Vec::new());
+    let mut decoded = |body: Vec<schema::TimeSeries>| {
+        decode_learning(&request(body), &mut known, &mut names);
+        names.len()
+    };
+    assert_eq!(decoded(vec![one.clone()]), 1, "learned");
+    assert_eq!(decoded(vec![one.clone(), one]), 1, "known");
+    assert_eq!(decoded(vec![reordered]), 2, "other bytes");
+    assert_eq!(decoded(vec![with_exemplar]), 3, "not samples alone: decoded, and learned again");
+    assert_eq!(decoded(vec![early]), 3, "nothing left to learn");
+}
+
+#[test]
+fn usual_samples_are_read_as_others() {
+    for t in [1_i64 << 35, (1 << 42) - 1, 1_700_000_000_000, 0x2aa_aaaa_aaaa, 0x155_5555_5555] {
+        let mut sample = vec![0x09];
+        sample.extend_from_slice(&(-1.5_f64).to_le_bytes());
+        sample.push(0x10);
+        let mut rest = t as u64;
+        while rest >= 0x80 {
+            sample.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        sample.push(rest as u8);
+        assert_eq!(usual_sample(&sample), Some((t, -1.5)));
+        assert_eq!(usual_sample(&sample[..15]), None);
+    }
+}
+
+#[test]
 fn a_declared_length_is_capped_before_memory_is_taken() {
     let mut out = Vec::new();
     let bomb = b"\xff\xff\xff\xff\x0f\x00";
@@ -216,7 +254,46 @@ fn any_series() -> impl Strategy<Value = schema::TimeSeries> {
     })
 }
 
+/// Decodes with what is known, and learns every row as if shard 1 had given it its place in `names`.
+fn decode_learning(
+    body: &[u8],
+    known: &mut KnownSeries,
+    names: &mut Vec<String>,
+) -> (Report, Vec<(String, Vec<Sample>)>) {
+    let mut rows = Rows::new();
+    let mut decoder = Decoder::new(body);
+    while decoder.step(&mut rows, known).unwrap() {}
+    let mut keyed = rows.keyed().iter().peekable();
+    let mut seen = Vec::new();
+    for (n, row) in (0..).zip(rows.iter()) {
+        let name = match row.known {
+            Some(Known { shard: 1, number }) => names[number as usize].clone(),
+            Some(other) => panic!("{other:?} was not learned"),
+            None => Labels::from_encoded(row.labels).unwrap().to_string(),
+        };
+        if let Some((_, key)) = keyed.next_if(|(at, _)| *at == n) {
+            known.learn(*key, Known { shard: 1, number: names.len() as u32 });
+            names.push(name.clone());
+        }
+        seen.push((name, row.samples.to_vec()));
+    }
+    (decoder.finish(), seen)
+}
+
 proptest! {
+    #[test]
+    fn what_is_known_changes_nothing(bodies in proptest::collection::vec(
+        proptest::collection::vec(any_series(), 0..5), 1..4)) {
+        let (mut known, mut names) = (KnownSeries::new(), Vec::new());
+        for body in bodies.iter().chain(&bodies) {
+            let body = request(body.clone());
+            let mut rows = Rows::new();
+            let report = decode(&body, &mut rows).unwrap();
+            let learning = decode_learning(&body, &mut known, &mut names);
+            prop_assert_eq!(learning, (report, decoded(&rows)));
+        }
+    }
+
     #[test]
     fn agrees_with_prost(timeseries in proptest::collection::vec(any_series(), 0..5)) {
         let expected: Vec<_> = timeseries.iter().filter(|s| !s.samples.is_empty()).map(|s| {

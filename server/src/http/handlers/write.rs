@@ -16,6 +16,7 @@ use http::{HeaderMap, StatusCode};
 use tidemark_core::append::{AppendOutcome, RefusalKind};
 use tidemark_core::error::Error;
 use tidemark_core::runtime::yield_if_needed;
+use tidemark_ingest::known::Known;
 use tidemark_ingest::limits::PUSH_BODY_BYTES_MAX;
 use tidemark_ingest::protocols::remote_write_v1::{DecodeError, Decoder, Report, decompress};
 use tidemark_ingest::route;
@@ -62,33 +63,82 @@ pub(crate) async fn remote_write(node: Rc<Node>, request: Request) -> Answer {
         Ok(held) => held,
         Err(error) => return error.answer(),
     };
-    let (mut plain, mut rows) = node.spare.take();
-    let decoded = async {
-        decompress(&held.bytes, PUSH_BODY_BYTES_MAX, &mut plain)?;
-        yield_if_needed().await;
-        let mut decoder = Decoder::new(&plain);
-        while decoder.step(&mut rows)? {
-            yield_if_needed().await;
-        }
-        Ok::<_, DecodeError>(decoder.finish())
-    };
-    let report = match decoded.await {
-        Ok(report) => report,
-        Err(error) => {
-            node.spare.give((plain, rows));
-            return Answer::error(StatusCode::BAD_REQUEST, &error.to_string());
-        }
-    };
+    let mut report = Report::default();
+    let stored = store(&node, &held.bytes, &mut report).await;
     drop(held);
-    let shards = node.shards();
-    let batches = route::split(&mut rows, shards.count());
-    node.spare.give((plain, rows));
-    let appended = shards.append(batches).await;
-    count(&node, &report, appended.as_ref().ok());
-    match appended {
+    count(&node, &report, stored.as_ref().ok());
+    match stored {
         Ok(outcome) => answer(&report, &outcome),
-        Err(error) => refusal(&error),
+        Err(Failure::Decode(error)) => Answer::error(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(Failure::Storage(error)) => refusal(&error),
     }
+}
+
+/// Why a body was not stored.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Storage(#[from] Error),
+}
+
+/// Decodes a body and appends it. Should a series that was known be known no longer, it does so once more without trust in what is
+/// known; what the first time has stored is a duplicate then.
+async fn store(node: &Node, body: &[u8], report: &mut Report) -> Result<AppendOutcome, Failure> {
+    let outcome = attempt(node, body, true, report).await?;
+    if outcome.stale == 0 {
+        return Ok(outcome);
+    }
+    let again = attempt(node, body, false, report).await?;
+    Ok(AppendOutcome {
+        appended: outcome.appended + again.appended,
+        duplicates: again.duplicates.saturating_sub(outcome.appended),
+        new_series: outcome.new_series + again.new_series,
+        ..again
+    })
+}
+
+/// Decodes a body, appends it, and learns where the series are that were new to this core.
+async fn attempt(
+    node: &Node,
+    body: &[u8],
+    trusts: bool,
+    report: &mut Report,
+) -> Result<AppendOutcome, Failure> {
+    let (mut plain, mut rows) = node.spare.take();
+    let decoded = decode(node, body, trusts, &mut plain, &mut rows).await;
+    let shards = node.shards();
+    let split = decoded.map(|decoded| {
+        *report = decoded;
+        route::split_asking(&mut rows, shards.count())
+    });
+    node.spare.give((plain, rows));
+    let asking = split?;
+    let outcome = shards.append(asking.batches).await?;
+    let mut known = node.known.borrow_mut();
+    for &(ticket, number) in &outcome.numbers {
+        if let Some(&(key, shard)) = asking.keys.get(ticket as usize) {
+            known.learn(key, Known { shard, number });
+        }
+    }
+    Ok(outcome)
+}
+
+async fn decode(
+    node: &Node,
+    body: &[u8],
+    trusts: bool,
+    plain: &mut Vec<u8>,
+    rows: &mut Rows,
+) -> Result<Report, DecodeError> {
+    decompress(body, PUSH_BODY_BYTES_MAX, plain)?;
+    yield_if_needed().await;
+    let mut decoder = Decoder::new(plain).trusting(trusts);
+    while decoder.step(rows, &mut node.known.borrow_mut())? {
+        yield_if_needed().await;
+    }
+    Ok(decoder.finish())
 }
 
 /// The encodings of later versions are told from the first one's by their headers.
