@@ -1,4 +1,4 @@
-//! Everything that brings samples in: protocols, relabelling, scraping.
+//! Everything that brings samples in: protocols, relabelling, discovery of targets, scraping.
 //!
 //! Whatever the wire format, samples take one way: a decoder in [`protocols`] turns bytes into [`rows::Rows`], relabelling
 //! and limits act on them, and [`route::split`] deals them out to the shards that own them. Nothing here opens a socket:
@@ -10,6 +10,7 @@
 //! * [`label_set::LabelSet`]: a label set while it is being changed;
 //! * [`scrape::Job`]: what to scrape, how often, and how.
 
+pub mod discovery;
 pub mod duration;
 pub mod known;
 pub mod label_set;

@@ -62,6 +62,18 @@ pub(crate) const CLIENT_IDLE_MAX: Duration = Duration::from_mins(5);
 /// Idle connections that one job keeps on one core.
 pub(crate) const CLIENT_IDLE_CONNECTIONS_MAX: usize = 4096;
 
+/// Commands that wait for the control thread.
+pub(crate) const CONTROL_COMMANDS_MAX: usize = 16;
+
+/// Updates of discoverers that wait for the control thread, and messages of it that wait for one core.
+pub(crate) const CONTROL_UPDATES_MAX: usize = 64;
+
+/// Longest answer to a discoverer, and longest file of targets, in bytes.
+pub(crate) const CONTROL_ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Most files of one `file_sd_config`.
+pub(crate) const CONTROL_FILES_MAX: usize = 10_000;
+
 const _: () = assert!(HEAD_BYTES_MAX < FORM_BYTES_MAX);
 const _: () = assert!(WRITE_BYTES_MAX <= BODIES_BYTES_MAX);
 const _: () = assert!(FORM_BYTES_MAX <= BODIES_BYTES_MAX);

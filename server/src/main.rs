@@ -1,6 +1,7 @@
 //! The `tidemark` binary: one `match` over what was asked for.
 //!
 //! * [`serve`] starts a [`node`] on each core: shards, listener, scraper, counters;
+//! * [`control`] is the thread beside the cores, which discovers targets;
 //! * [`http`] is what the world talks to, [`config`] what it writes down;
 //! * [`check`] and [`ask`] are the two commands that need no running core.
 
@@ -8,6 +9,7 @@ mod ask;
 mod check;
 mod cli;
 mod config;
+mod control;
 mod http;
 mod jobs;
 mod limits;

@@ -24,17 +24,18 @@ use tidemark_core::runtime::executors::{CoreContext, Stats as RuntimeStats};
 use tidemark_core::runtime::mailbox::Mesh;
 use tidemark_core::runtime::mailbox::local::Semaphore;
 use tidemark_core::runtime::net::TcpListener;
-use tidemark_core::runtime::{Queue, Task, clock, sleep, spawn_into, unblock};
+use tidemark_core::runtime::{Queue, Task, clock, sleep, spawn_into, unblock, yield_if_needed};
 use tidemark_core::shard::{ReplayProgress, Shard, ShardOptions};
 use tidemark_core::shards::{Message, Shards};
 use tidemark_core::wal::{SyncMode, WalOptions};
 use tidemark_ingest::known::KnownSeries;
-use tidemark_ingest::scrape::{Append, Scraper, ScraperOptions};
+use tidemark_ingest::scrape::{Append, Applied, Scraper, ScraperOptions};
 use tidemark_query::engine::{Engine, EngineOptions};
 use tidemark_query::parser::ParserOptions;
 
 use crate::cli::{Feature, ServeFlags, WalSync};
 use crate::config::Config;
+use crate::control::Door;
 use crate::http::answer::Answer;
 use crate::http::body::BodyBudget;
 use crate::http::handlers::write::Spare;
@@ -109,6 +110,8 @@ pub(crate) struct Node {
     pub(crate) started_ms: i64,
     /// How far opening storage has come, on all cores.
     pub(crate) progress: Arc<ReplayProgress>,
+    /// The way to the control thread.
+    pub(crate) control: Door,
     ctx: CoreContext,
     source: Source,
     settings: RefCell<Arc<Settings>>,
@@ -131,10 +134,15 @@ thread_local! {
 }
 
 /// Runs one core until the process stops. An error stops the others too.
-pub(crate) async fn run(ctx: CoreContext, plan: Plan, mesh: Mesh<Message>) -> Result<(), String> {
+pub(crate) async fn run(
+    ctx: CoreContext,
+    plan: Plan,
+    mesh: Mesh<Message>,
+    control: Door,
+) -> Result<(), String> {
     let listener = TcpListener::bind(plan.listen, BACKLOG)
         .map_err(|e| format!("cannot listen on {}: {e}", plan.listen))?;
-    let node = Node::new(ctx, &plan);
+    let node = Node::new(ctx, &plan, control);
     HERE.set(Some(Rc::clone(&node)));
     let serving = spawn_into(Queue::Ingest, node.serve(listener));
     let shards = Shards::join(node.ctx.core, mesh);
@@ -153,7 +161,11 @@ async fn live(
     let opened = shards.open(&disk, &plan.data_dir, plan.shards, &options).await;
     opened.map_err(|e| format!("cannot open storage in {}: {e}", plan.data_dir.display()))?;
     node.begin(shards.clone())?;
+    if node.ctx.core == 0 {
+        node.control.configure(node.settings()).await;
+    }
     let background = [
+        spawn_into(Queue::Control, follow(Rc::clone(node))),
         spawn_into(Queue::Background, tick(Rc::clone(node))),
         spawn_into(Queue::Control, reload(Rc::clone(node))),
     ];
@@ -181,6 +193,17 @@ async fn tick(node: Rc<Node>) {
     }
 }
 
+/// Takes over what discovery finds.
+async fn follow(node: Rc<Node>) {
+    let changes = node.control.changes(node.ctx.core);
+    while let Some(found) = changes.recv().await {
+        for found in &*found {
+            node.note(&node.scraper().discovered(&found.job, Arc::clone(&found.groups)));
+            yield_if_needed().await;
+        }
+    }
+}
+
 /// Loads the configuration anew when the process is told to. All cores hear it; core 0 acts.
 async fn reload(node: Rc<Node>) {
     loop {
@@ -193,7 +216,7 @@ async fn reload(node: Rc<Node>) {
 }
 
 impl Node {
-    fn new(ctx: CoreContext, plan: &Plan) -> Rc<Self> {
+    fn new(ctx: CoreContext, plan: &Plan, control: Door) -> Rc<Self> {
         let now_ms = clock::now_ms();
         Rc::new(Node {
             cores: ctx.cores,
@@ -212,6 +235,7 @@ impl Node {
             settings: RefCell::new(Arc::clone(&plan.settings)),
             load: Cell::new(Load { succeeded: true, time_ms: now_ms }),
             store: OnceCell::new(),
+            control,
             ctx,
         })
     }
@@ -321,14 +345,18 @@ impl Node {
         store.clients.replace(Clients::of(&settings.config)?);
         let engine = Engine::new(store.shards.clone(), self.engine_options(&settings.config));
         *store.engine.borrow_mut() = Some(engine);
-        let applied = store.scraper.apply(&settings.jobs);
+        self.note(&store.scraper.apply(&settings.jobs));
+        *self.settings.borrow_mut() = settings;
+        Ok(())
+    }
+
+    /// Says which targets cannot be; once, since it is the same on every core.
+    fn note(&self, applied: &Applied) {
         if self.ctx.core == 0 {
             for failure in &applied.failures {
                 tracing::warn!("target left out: {failure}");
             }
         }
-        *self.settings.borrow_mut() = settings;
-        Ok(())
     }
 
     /// Loads the configuration on core 0 and puts it in force on every core; one that is bad changes nothing.
@@ -358,11 +386,15 @@ impl Node {
     }
 
     async fn put_in_force(&self, settings: Arc<Settings>, time_ms: i64) -> Result<(), String> {
+        let new = Arc::clone(&settings);
         let applied = self.on_every_core(move |node| {
             node.load.set(Load { succeeded: true, time_ms });
-            node.apply(Arc::clone(&settings))
+            node.apply(Arc::clone(&new))
         });
-        applied.await.map_err(|e| e.0)?.into_iter().collect()
+        applied.await.map_err(|e| e.0)?.into_iter().collect::<Result<(), _>>()?;
+        // After the jobs: what is found for a job that a core does not know yet is lost.
+        self.control.configure(settings).await;
+        Ok(())
     }
 
     /// Runs `f` with the node of every core; the results in the order of cores.

@@ -10,6 +10,7 @@ use tidemark_core::runtime::{executors, preflight};
 use tidemark_core::shards;
 
 use crate::cli::ServeFlags;
+use crate::control;
 use crate::limits::DRAIN_MAX;
 use crate::logs;
 use crate::node::{self, Plan};
@@ -37,6 +38,8 @@ fn start(flags: ServeFlags) -> Result<(), String> {
     preflight::check().map_err(|e| e.to_string())?;
     let plan = plan(flags)?;
     let cores = plan.cores;
+    let (door, control) =
+        control::start(cores).map_err(|e| format!("cannot start the control thread: {e}"))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         cores,
@@ -55,15 +58,17 @@ fn start(flags: ServeFlags) -> Result<(), String> {
     let mesh = shards::mesh(cores);
     let ran = executors::run(&options, &data_dir, move |ctx| {
         let (plan, mesh, failures) = (plan.clone(), mesh.clone(), failures.clone());
+        let door = door.clone();
         async move {
             let stopper = ctx.stop.stopper();
-            if let Err(message) = node::run(ctx, plan, mesh).await {
+            if let Err(message) = node::run(ctx, plan, mesh, door).await {
                 // The receiver lives until every core has ended.
                 drop(failures.send(message));
                 stopper.stop();
             }
         }
     });
+    control.stop();
     match failed.try_recv() {
         Ok(first) => Err(first),
         Err(_) => ran.map_err(|e| e.to_string()),

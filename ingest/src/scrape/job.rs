@@ -3,6 +3,7 @@
 //! Plain values. Reading them from a configuration file, with its defaults and checks, is the server's.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::negotiate::{Escaping, Protocol};
@@ -48,7 +49,7 @@ pub struct Job {
     pub legacy_names: bool,
     /// Whether time-out, sample limit and body size are reported as series too.
     pub extra_metrics: bool,
-    /// The targets.
+    /// The targets that are written out.
     pub groups: Vec<TargetGroup>,
 }
 
@@ -96,6 +97,9 @@ pub struct JobLimits {
     /// Dropped targets that are remembered for display.
     pub kept_dropped_targets: u64,
 }
+
+/// What discovery found for a job: an input beside it, which changes by itself.
+pub type Discovered = Arc<[Arc<TargetGroup>]>;
 
 /// Targets that were found together and share labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub mod target;
 
 pub use error::ScrapeError;
 pub use fetch::{Append, Fetch, FetchError, FetchLimits, JobName};
-pub use job::{Job, JobLimits, TargetGroup};
+pub use job::{Discovered, Job, JobLimits, TargetGroup};
 pub use pool::{Applied, Scraper, ScraperOptions};
 pub use stats::ScrapeStats;
 

@@ -1,7 +1,8 @@
 //! All targets of one core: which loops run, and what changes when the jobs change.
 //!
 //! Every core is given all jobs and makes all targets of them; it runs those whose hash falls to it. So a target is
-//! scraped by one core, the same one after every reload, and nothing is shared.
+//! scraped by one core, the same one after every reload, and nothing is shared. Jobs change when a configuration is loaded
+//! ([`Scraper::apply`]), what was discovered for one of them by itself ([`Scraper::discovered`]).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use tidemark_core::model::labels::Labels;
 use super::error::ScrapeError;
 use super::fetch::{Append, Fetch};
 use super::handle::{Context, Handle, Settings};
-use super::job::Job;
+use super::job::{Discovered, Job};
 use super::stats::ScrapeStats;
 use super::status::{DroppedTarget, TargetMetadata, TargetStatus};
 use super::target::{Resolved, Target, resolve};
@@ -54,6 +55,7 @@ pub struct Scraper {
 /// The targets of one job.
 struct Pool {
     job: Arc<Job>,
+    discovered: Discovered,
     loops: HashMap<u64, Handle>,
     dropped: Vec<Labels>,
     dropped_count: u64,
@@ -86,9 +88,8 @@ impl Scraper {
             let before = old.remove(&job.name);
             let pool = match before {
                 Some(pool) if pool.job == *job => pool,
-                before => {
-                    self.rebuild(job, before.map(|p| p.loops).unwrap_or_default(), &mut applied)
-                }
+                Some(pool) => self.rebuild(job, pool.discovered, pool.loops, &mut applied),
+                None => self.rebuild(job, Discovered::default(), HashMap::new(), &mut applied),
             };
             pools.insert(job.name.clone(), pool);
         }
@@ -96,6 +97,18 @@ impl Scraper {
             self.retire(&name, pool.loops, &mut applied);
         }
         *self.pools.borrow_mut() = pools;
+        applied
+    }
+
+    /// Makes `groups` what was discovered for `job`, beside the targets that are written out; nothing if there is no such job.
+    pub fn discovered(&self, job: &str, groups: Discovered) -> Applied {
+        self.retiring.borrow_mut().retain(|_, handle| !handle.is_finished());
+        let mut applied = Applied::default();
+        let before = self.pools.borrow_mut().remove(job);
+        if let Some(pool) = before {
+            let pool = self.rebuild(&pool.job, groups, pool.loops, &mut applied);
+            self.pools.borrow_mut().insert(job.to_owned(), pool);
+        }
         applied
     }
 
@@ -163,10 +176,11 @@ impl Scraper {
     fn rebuild(
         &self,
         job: &Arc<Job>,
+        discovered: Discovered,
         mut old: HashMap<u64, Handle>,
         applied: &mut Applied,
     ) -> Pool {
-        let found = find_targets(job);
+        let found = find_targets(job, &discovered);
         applied.failures.extend(found.failures);
         let number = found.targets.len() as u64;
         let limit = job.limits.targets;
@@ -192,6 +206,7 @@ impl Scraper {
         self.retire(&job.name, old, applied);
         Pool {
             job: Arc::clone(job),
+            discovered,
             loops,
             dropped: found.dropped,
             dropped_count: found.dropped_count,
@@ -212,13 +227,13 @@ impl Scraper {
     }
 }
 
-fn find_targets(job: &Job) -> Found {
+fn find_targets(job: &Job, discovered: &Discovered) -> Found {
     let mut found = Found::default();
     let kept = match job.limits.kept_dropped_targets {
         0 => usize::MAX,
         limit => limit as usize,
     };
-    for group in &job.groups {
+    for group in job.groups.iter().chain(discovered.iter().map(|group| &**group)) {
         for (i, labels) in group.targets.iter().enumerate() {
             match resolve(job, group, labels) {
                 Ok(Resolved::Target(target)) => {

@@ -8,6 +8,7 @@ use super::global::RuntimeConfig;
 use super::scrape::ScrapeConfig;
 use super::section::Blank;
 use super::storage::OtlpConfig;
+use crate::control::ACTED_ON;
 
 /// Whether a section asks for it.
 type Asks<T> = fn(&T) -> bool;
@@ -55,7 +56,7 @@ pub(crate) fn idle(config: &Config) -> Vec<String> {
         .map(|(field, _)| format!("{field} is read but not acted on by this version"))
         .collect();
     for job in &config.scrape_configs {
-        let mut fields = job.discovery.idle();
+        let mut fields = job.discovery.idle(ACTED_ON);
         fields.extend(
             PER_JOB.iter().filter(|(_, asks)| asks(job)).map(|(field, _)| (*field).to_owned()),
         );

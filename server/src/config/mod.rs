@@ -88,7 +88,7 @@ impl Directory for scrape::ScrapeConfig {
     fn file_names(&mut self) -> Vec<&mut String> {
         let mut names = self.http.file_names();
         names.push(&mut self.scrape_failure_log_file);
-        names.extend(self.discovery.file_sd_configs.iter_mut().flat_map(|sd| &mut sd.files));
+        names.extend(self.discovery.file_names());
         names
     }
 }

@@ -200,6 +200,13 @@ impl Url {
     }
 }
 
+impl Url {
+    /// The whole text, a password included, for the one place that asks there.
+    pub(crate) fn reveal(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = self.0.clone();

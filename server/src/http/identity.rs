@@ -22,15 +22,18 @@ impl Source {
         if file.is_empty() { Source::Text(text.to_owned()) } else { Source::File(file.to_owned()) }
     }
 
-    async fn get(&self) -> Result<String, String> {
+    fn get(&self) -> Result<String, String> {
         match self {
             Source::Text(text) => Ok(text.clone()),
             Source::File(path) => {
-                let name = path.clone();
-                let read = unblock(move || std::fs::read_to_string(name)).await;
+                let read = std::fs::read_to_string(path);
                 read.map(|text| text.trim().to_owned()).map_err(|e| format!("{path}: {e}"))
             }
         }
+    }
+
+    fn is_file(&self) -> bool {
+        matches!(self, Source::File(_))
     }
 }
 
@@ -79,23 +82,45 @@ impl Identity {
 
     /// Sets the headers; `Err` says which secret cannot be read or sent.
     pub(crate) async fn apply(&self, headers: &mut HeaderMap) -> Result<(), String> {
+        let read = if self.reads_files() {
+            let identity = self.clone();
+            unblock(move || identity.headers()).await?
+        } else {
+            self.headers()?
+        };
+        headers.extend(read);
+        Ok(())
+    }
+
+    /// The headers; blocks where a secret is kept in a file.
+    pub(crate) fn headers(&self) -> Result<HeaderMap, String> {
+        let mut headers = HeaderMap::new();
         let text = match &self.authorization {
             Authorization::None => None,
             Authorization::Basic { user, password } => {
-                let pair = format!("{}:{}", user.get().await?, password.get().await?);
+                let pair = format!("{}:{}", user.get()?, password.get()?);
                 Some(format!("Basic {}", STANDARD.encode(pair)))
             }
             Authorization::Token { kind, credentials } => {
-                Some(format!("{kind} {}", credentials.get().await?))
+                Some(format!("{kind} {}", credentials.get()?))
             }
         };
         if let Some(text) = text {
             headers.insert(AUTHORIZATION, sensitive(&text, "authorization")?);
         }
         for (name, source) in &self.headers {
-            headers.append(name.clone(), sensitive(&source.get().await?, name.as_str())?);
+            headers.append(name.clone(), sensitive(&source.get()?, name.as_str())?);
         }
-        Ok(())
+        Ok(headers)
+    }
+
+    fn reads_files(&self) -> bool {
+        let of_authorization = match &self.authorization {
+            Authorization::None => false,
+            Authorization::Basic { user, password } => user.is_file() || password.is_file(),
+            Authorization::Token { credentials, .. } => credentials.is_file(),
+        };
+        of_authorization || self.headers.iter().any(|(_, source)| source.is_file())
     }
 }
 

@@ -76,7 +76,8 @@ fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, 
     }
 }
 
-fn client_config(config: &TlsConfig) -> Result<ClientConfig, String> {
+/// The client side of TLS as configured; reads files.
+pub(crate) fn client_config(config: &TlsConfig) -> Result<ClientConfig, String> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions(config)?)

@@ -11,6 +11,8 @@ pub(crate) enum Kind {
     Gauge,
     /// Buckets, sum and count.
     Histogram,
+    /// Sum and count.
+    Summary,
 }
 
 /// The text so far.
@@ -29,6 +31,7 @@ impl Exposition {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
             Kind::Histogram => "histogram",
+            Kind::Summary => "summary",
         };
         // Writing to a string cannot fail, here and below.
         let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");

@@ -84,7 +84,7 @@ pub(crate) async fn exposition(node: &Node) -> Result<String, CoreGone> {
         "When the configuration in force was loaded.",
         load.time_ms as f64 / 1000.0,
     );
-    Ok(text.finish())
+    Ok(text.finish() + &node.control.report().await)
 }
 
 /// A counter of each executor.

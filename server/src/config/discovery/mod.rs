@@ -10,11 +10,12 @@ mod services;
 use std::collections::BTreeMap;
 
 #[allow(clippy::wildcard_imports, reason = "a table of all of them follows")]
-use clouds::*;
+pub(crate) use clouds::*;
 #[allow(clippy::wildcard_imports, reason = "a table of all of them follows")]
-use services::*;
+pub(crate) use services::*;
 
 use super::http_client::HttpClientConfig;
+use super::paths::Directory;
 use super::scalars::Duration;
 use super::section::{Blank, Checked, ensure, fault, one_of, required, section};
 
@@ -71,15 +72,16 @@ section! {
 }
 
 impl Discovery {
-    /// The discoverers that are configured but not acted on by this version: all but `static_configs`.
-    pub(crate) fn idle(&self) -> Vec<String> {
+    /// The discoverers that are configured but not acted on by this version: all but `static_configs` and `acted_on`.
+    pub(crate) fn idle(&self, acted_on: &[&str]) -> Vec<String> {
         let rest = Discovery { static_configs: Vec::new(), ..self.clone() };
         if rest.is_blank() {
             return Vec::new();
         }
         match serde_json::to_value(&rest) {
             Ok(serde_json::Value::Object(fields)) => {
-                fields.into_iter().map(|(name, _)| name).collect()
+                let names = fields.into_iter().map(|(name, _)| name);
+                names.filter(|name| !acted_on.contains(&name.as_str())).collect()
             }
             _ => Vec::new(),
         }
@@ -92,6 +94,49 @@ impl Discovery {
             Some(bad) => Err(fault("static_configs", format!("{bad:?} is not a valid hostname"))),
             None => Ok(()),
         }
+    }
+}
+
+/// The file names of the HTTP client or TLS settings of each discoverer, which stand in one field of it.
+macro_rules! file_names {
+    ($discovery:ident: $( $inner:ident of $( $field:ident )*; )*) => {{
+        let mut names = Vec::new();
+        $( $( names.extend($discovery.$field.iter_mut().flat_map(|sd| sd.$inner.file_names())); )* )*
+        names
+    }};
+}
+
+impl Directory for Discovery {
+    fn file_names(&mut self) -> Vec<&mut String> {
+        let mut names = file_names! { self:
+            http of aws_sd_configs azure_sd_configs consul_sd_configs digitalocean_sd_configs docker_sd_configs
+                dockerswarm_sd_configs ec2_sd_configs ecs_sd_configs elasticache_sd_configs eureka_sd_configs
+                hetzner_sd_configs http_sd_configs ionos_sd_configs kuma_sd_configs lightsail_sd_configs linode_sd_configs
+                msk_sd_configs nomad_sd_configs puppetdb_sd_configs rds_sd_configs stackit_sd_configs uyuni_sd_configs
+                vultr_sd_configs;
+            tls_config of openstack_sd_configs triton_sd_configs;
+        };
+        names.extend(self.file_sd_configs.iter_mut().flat_map(|sd| &mut sd.files));
+        for sd in &mut self.kubernetes_sd_configs {
+            names.push(&mut sd.kubeconfig_file);
+            names.extend(sd.http.file_names());
+        }
+        for sd in &mut self.marathon_sd_configs {
+            names.push(&mut sd.auth_token_file);
+            names.extend(sd.http.file_names());
+        }
+        for sd in &mut self.oci_sd_configs {
+            names.extend([&mut sd.key_file, &mut sd.key_passphrase_file]);
+        }
+        for sd in &mut self.outscale_sd_configs {
+            names.push(&mut sd.secret_key_file);
+            names.extend(sd.http.file_names());
+        }
+        for sd in &mut self.scaleway_sd_configs {
+            names.push(&mut sd.secret_key_file);
+            names.extend(sd.http.file_names());
+        }
+        names
     }
 }
 

@@ -1,0 +1,23 @@
+//! Discovery: where the targets of a job come from when nobody writes them down.
+//!
+//! A mechanism turns answers of some directory (a file, a URL, a DNS server, Consul, Kubernetes, a cloud) into target groups,
+//! whose labels are Prometheus' own to the letter: `__address__`, and what is known of the target as `__meta_<mechanism>_*`.
+//! Nothing here opens a socket or a file. There are two shapes:
+//!
+//! * [`Refresh`]: everything is asked for anew now and then. Requests go out through [`Ask`], which the server gives, and
+//!   what comes back is the whole truth: groups that are missing are gone. Most mechanisms are of this shape.
+//! * [`file`] and [`dns`] are handed bytes and records, and keep by themselves what a failure must not take away.
+//!
+//! A refresh that fails is an `Err`: whoever runs it keeps the groups of the last one that did not.
+
+mod ask;
+pub mod dns;
+pub mod file;
+pub mod group;
+pub mod http;
+mod meta;
+
+pub use ask::{Ask, DiscoveryError, Refresh};
+pub use meta::{Meta, host_port, sanitized};
+
+pub use crate::scrape::TargetGroup;

@@ -1,0 +1,169 @@
+//! Asks over HTTP with everything that an HTTP client's configuration may say: identity, trust, proxies, redirects.
+//!
+//! Over `reqwest`, HTTP/1.1, TLS by the same rustls configuration as scraping. An answer is read up to
+//! [`CONTROL_ANSWER_BYTES_MAX`] and within the time-out. Redirects are followed here, so that what identifies us never
+//! follows to another host. After a failure the client is made anew, which reads certificates from their files again.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use http::header::{HeaderMap, HeaderValue, LOCATION, USER_AGENT};
+use http::{Method, Request, Response};
+use reqwest::redirect::Policy;
+use reqwest::{Client, NoProxy, Proxy};
+use tidemark_ingest::discovery::{Ask, DiscoveryError};
+use tokio::task::spawn_blocking;
+
+use crate::config::http_client::{HttpClientConfig, ProxyConfig};
+use crate::http::identity::Identity;
+use crate::http::tls::client_config;
+use crate::limits::{CONTROL_ANSWER_BYTES_MAX, REDIRECTS_MAX};
+
+/// See the module.
+pub(super) struct HttpAsk {
+    config: HttpClientConfig,
+    identity: Identity,
+    timeout: Duration,
+    client: RefCell<Option<Client>>,
+}
+
+impl HttpAsk {
+    /// As configured; `Err` names what cannot be.
+    pub(super) fn new(config: &HttpClientConfig, timeout: Duration) -> Result<Self, String> {
+        let identity = Identity::of(config)?;
+        Ok(HttpAsk { config: config.clone(), identity, timeout, client: RefCell::default() })
+    }
+
+    /// The client; made when it is needed, since making it reads files.
+    async fn client(&self) -> Result<Client, String> {
+        if let Some(client) = &*self.client.borrow() {
+            return Ok(client.clone());
+        }
+        let config = self.config.clone();
+        let made = spawn_blocking(move || make_client(&config)).await;
+        let client = made.map_err(|e| e.to_string())??;
+        *self.client.borrow_mut() = Some(client.clone());
+        Ok(client)
+    }
+
+    /// What says who we are.
+    async fn identity(&self) -> Result<HeaderMap, String> {
+        let identity = self.identity.clone();
+        let read = spawn_blocking(move || identity.headers()).await;
+        read.map_err(|e| e.to_string())?.map_err(|e| format!("unable to read {e}"))
+    }
+
+    async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
+        let client = self.client().await?;
+        let identity = self.identity().await?;
+        let (mut parts, body) = request.into_parts();
+        let agent = HeaderValue::from_static(concat!("Tidemark/", env!("CARGO_PKG_VERSION")));
+        parts.headers.insert(USER_AGENT, agent);
+        let first = url::Url::parse(&parts.uri.to_string()).map_err(|e| e.to_string())?;
+        let mut url = first.clone();
+        for _ in 0..=REDIRECTS_MAX {
+            let mut headers = parts.headers.clone();
+            if url.origin() == first.origin() {
+                headers.extend(identity.clone());
+            }
+            let asked = client.request(parts.method.clone(), url.clone());
+            let response = asked.headers(headers).body(body.clone()).send().await;
+            let response = response.map_err(|e| words(&e))?;
+            match self.redirect(&url, &parts.method, &response)? {
+                Some(next) => url = next,
+                None => return read(response).await,
+            }
+        }
+        Err(format!("stopped after {REDIRECTS_MAX} redirects"))
+    }
+
+    fn redirect(
+        &self,
+        from: &url::Url,
+        method: &Method,
+        response: &reqwest::Response,
+    ) -> Result<Option<url::Url>, String> {
+        let moved = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+        let location = response.headers().get(LOCATION).and_then(|l| l.to_str().ok());
+        match location {
+            Some(to) if moved && self.config.follow_redirects && *method == Method::GET => {
+                from.join(to).map(Some).map_err(|e| format!("redirect to {to:?}: {e}"))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Ask for HttpAsk {
+    fn ask(
+        &self,
+        request: Request<Bytes>,
+    ) -> LocalBoxFuture<'_, Result<Response<Bytes>, DiscoveryError>> {
+        async move {
+            let (method, url) = (request.method().clone(), request.uri().to_string());
+            let exchanged = tokio::time::timeout(self.timeout, self.exchange(request)).await;
+            let exchanged = exchanged
+                .unwrap_or_else(|_| Err(format!("no complete answer within {:?}", self.timeout)));
+            exchanged.map_err(|error| {
+                self.client.take();
+                DiscoveryError::Exchange(format!("{method} {url:?}: {error}"))
+            })
+        }
+        .boxed_local()
+    }
+}
+
+fn make_client(config: &HttpClientConfig) -> Result<Client, String> {
+    let builder = Client::builder()
+        .redirect(Policy::none())
+        .tls_backend_preconfigured(client_config(&config.tls_config)?);
+    let builder = match proxy(&config.proxy)? {
+        Some(proxy) => builder.proxy(proxy),
+        None if config.proxy.proxy_from_environment => builder,
+        None => builder.no_proxy(),
+    };
+    builder.build().map_err(|e| words(&e))
+}
+
+fn proxy(config: &ProxyConfig) -> Result<Option<Proxy>, String> {
+    let Some(url) = &config.proxy_url else { return Ok(None) };
+    let mut headers = HeaderMap::new();
+    for (name, values) in &config.proxy_connect_header {
+        for value in values {
+            let bad = || format!("proxy_connect_header {name:?} cannot be sent");
+            let name = name.parse::<http::HeaderName>().map_err(|_| bad())?;
+            let value = HeaderValue::from_str(value.reveal()).map_err(|_| bad())?;
+            headers.append(name, value);
+        }
+    }
+    let proxy = Proxy::all(url.reveal()).map_err(|e| words(&e))?;
+    Ok(Some(proxy.headers(headers).no_proxy(NoProxy::from_string(&config.no_proxy))))
+}
+
+/// Reads the body up to the bound.
+async fn read(mut response: reqwest::Response) -> Result<Response<Bytes>, String> {
+    let mut answer = Response::new(Bytes::new());
+    *answer.status_mut() = response.status();
+    *answer.headers_mut() = response.headers().clone();
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| words(&e))? {
+        if body.len() + chunk.len() > CONTROL_ANSWER_BYTES_MAX {
+            return Err(format!("the answer is longer than {CONTROL_ANSWER_BYTES_MAX} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    *answer.body_mut() = body.freeze();
+    Ok(answer)
+}
+
+/// The innermost cause, which is the one that says something; a URL in it may carry a password.
+fn words(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
