@@ -31,7 +31,9 @@ use crate::parser::ast::{AggregateOp, EdgeMode};
 use crate::plan::node::{
     Aggregate, Call, CellCall, Node, Select, Subquery, WindowCall, WindowInput,
 };
-use crate::plan::split::{RowExpr, RowPlan, Scalars, drops_name, row_selector, subquery_steps};
+use crate::plan::split::{
+    RowExpr, RowPlan, Scalars, drops_name, drops_name_inside, row_selector, subquery_steps,
+};
 use crate::value::QueryError;
 use tidemark_core::model::histogram::GoFloat;
 
@@ -67,7 +69,9 @@ impl Evaluator {
 
     fn eval_node<'a>(&'a self, node: &'a Node, steps: Steps) -> LocalBoxFuture<'a, Result<Output>> {
         Box::pin(async move {
-            if row_selector(node).is_some() {
+            if row_selector(node)
+                .is_some_and(|select| self.names_cannot_meet(select) || !drops_name_inside(node))
+            {
                 return self.rows(node, steps).await.map(Output::Vector);
             }
             match node {

@@ -80,7 +80,8 @@ pub fn over_windows(
 
 /// Whether a window function's result is still the metric it was of, so that it keeps its name.
 pub fn keeps_name(function: Function) -> bool {
-    matches!(function, Function::FirstOverTime | Function::LastOverTime)
+    use Function::{AbsentOverTime, FirstOverTime, LastOverTime};
+    matches!(function, FirstOverTime | LastOverTime | AbsentOverTime)
 }
 
 /// Whether a window function understands `anchored` windows.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tidemark_core::model::matcher::Matcher;
 use tidemark_core::model::time::{TimeRange, TimestampMs};
 
-use super::node::{CellFunction, Node, Select, Subquery, Take, WindowInput};
+use super::node::{CellFunction, Node, Select, Subquery, Take, WindowCall, WindowInput};
 use crate::eval::batch::Steps;
 use crate::eval::window::WindowSpec;
 use crate::functions::keeps_name;
@@ -172,6 +172,29 @@ pub fn row_selector(node: &Node) -> Option<&Select> {
         Node::Cells(call) if !call.input.is_scalar() => row_selector(&call.input),
         Node::Invariant(inner) => row_selector(inner),
         _ => None,
+    }
+}
+
+/// Whether a row plan of the node loses names before its last operation. Series that have become the same are an error then,
+/// even if the last operation would leave them out.
+pub fn drops_name_inside(node: &Node) -> bool {
+    match node {
+        Node::Cells(call) => node_drops_name(&call.input),
+        Node::Window(WindowCall { input: WindowInput::Subquery(subquery), .. }) => {
+            node_drops_name(&subquery.node)
+        }
+        Node::Invariant(inner) => drops_name_inside(inner),
+        _ => false,
+    }
+}
+
+fn node_drops_name(node: &Node) -> bool {
+    match node {
+        Node::Select(select) => select.take != Take::Value,
+        Node::Window(call) => !keeps_name(call.function) || drops_name_inside(node),
+        Node::Cells(call) => drops_name(&call.function) || drops_name_inside(node),
+        Node::Invariant(inner) => node_drops_name(inner),
+        _ => false,
     }
 }
 

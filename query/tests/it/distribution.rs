@@ -171,13 +171,37 @@ fn too_many_samples_end_a_query() {
 }
 
 #[test]
+fn series_that_became_the_same_are_an_error_whatever_follows() {
+    const TWINS: &str = "load 1s\n  a{x=\"1\"} 0+1x60\n  b{x=\"1\"} 0+1x60\n";
+    sim::run(1, async {
+        let bench = bench(TWINS, 2, options()).await;
+        let query = QueryOptions::default();
+        for (text, fails) in [
+            (r#"{x="1"} * 2"#, true),
+            (r#"({x="1"} * 2) == -1"#, true),
+            (r#"-1 == -({x="1"} ^ 2)"#, true),
+            (r#"max_over_time((-{x="1"})[2s:1s])"#, true),
+            (r#"count(clamp(-{x="1"}, 1, 0))"#, true),
+            (r#"{x="1"} == -1"#, false),
+            (r#"({x="1"} == -1) * 2"#, false),
+            (r#"absent_over_time({x="1"}[5s])"#, false),
+        ] {
+            let answer = bench.engine().instant(text, 30 * SECOND, &query).await;
+            let message = answer.err().map(|error| error.message);
+            let expected = "vector cannot contain metrics with the same labelset";
+            assert_eq!(message.as_deref(), fails.then_some(expected), "{text}");
+        }
+    });
+}
+
+#[test]
 fn time_ends_a_query() {
     sim::run(1, async {
         let bench = bench(THOUSAND, 2, options()).await;
         let query = QueryOptions { timeout: Some(Duration::ZERO), ..QueryOptions::default() };
         let error = bench.engine().instant("m", 999 * SECOND, &query).await.unwrap_err();
         assert_eq!(error.kind, ErrorType::Timeout);
-        assert_eq!(error.message, "query timed out in expression evaluation");
+        assert_eq!(error.message, "query timed out in query execution");
     });
 }
 
