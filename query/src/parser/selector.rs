@@ -83,12 +83,14 @@ impl Parser<'_> {
     }
 
     fn matchers(&mut self) -> Parsed<(Vec<Matcher>, PosRange)> {
-        let (entries, pos) = self.braces(&MATCHERS)?;
-        let matchers = entries.into_iter().map(|entry| {
-            Matcher::new(entry.op, entry.label, entry.value)
-                .map_err(|error| self.error(entry.pos, error.to_string()))
-        });
-        Ok((matchers.collect::<Parsed<_>>()?, pos))
+        let mut matchers = Vec::new();
+        let pos = self.braces(&MATCHERS, |parser, entry| {
+            let matcher = Matcher::new(entry.op, entry.label, entry.value)
+                .map_err(|error| parser.error(entry.pos, error.to_string()))?;
+            matchers.push(matcher);
+            Ok(())
+        })?;
+        Ok((matchers, pos))
     }
 
     /// The labels of one series.
@@ -99,9 +101,10 @@ impl Parser<'_> {
             self.take()?;
         }
         if self.peek()?.kind == TokenKind::Mark(Mark::LeftBrace) {
-            for entry in self.braces(&LABELS)?.0 {
+            self.braces(&LABELS, |_, entry| {
                 labels.set(&entry.label, &entry.value);
-            }
+                Ok(())
+            })?;
         }
         if token.kind.is_metric_name() {
             labels.set(METRIC_NAME, self.text(token));
@@ -109,15 +112,20 @@ impl Parser<'_> {
         Ok(labels.build())
     }
 
-    /// The entries between braces, of which the opening one is next.
-    fn braces(&mut self, braces: &Braces) -> Parsed<(Vec<Entry>, PosRange)> {
+    /// What stands between braces, of which the opening one is next. `each` sees every entry before anything after it is read,
+    /// so that the first mistake is the one that is told.
+    fn braces(
+        &mut self,
+        braces: &Braces,
+        mut each: impl FnMut(&Self, Entry) -> Parsed<()>,
+    ) -> Parsed<PosRange> {
         let open = self.take()?;
-        let mut entries = Vec::new();
         loop {
             if let Some(close) = self.take_mark(Mark::RightBrace)? {
-                return Ok((entries, open.pos.to(close.pos)));
+                return Ok(open.pos.to(close.pos));
             }
-            entries.push(self.entry(braces)?);
+            let entry = self.entry(braces)?;
+            each(self, entry)?;
             if self.take_mark(Mark::Comma)?.is_none()
                 && self.peek()?.kind != TokenKind::Mark(Mark::RightBrace)
             {

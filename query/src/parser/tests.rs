@@ -20,6 +20,15 @@ fn check(rows: &[(&str, &str)], options: ParserOptions) {
 }
 
 #[test]
+fn the_first_mistake_between_braces_is_told() {
+    let error = parse(r#"a{b=~"(", c d}"#, &ParserOptions::ALL).unwrap_err().to_string();
+    assert!(
+        error.starts_with("1:3: parse error: error parsing regexp: missing closing )"),
+        "{error}"
+    );
+}
+
+#[test]
 fn answers() {
     check(ANSWERS, ParserOptions::ALL);
 }
