@@ -176,6 +176,10 @@ impl Engine {
             budget: budget.clone(),
             notes: RefCell::default(),
         };
+        if timeout.is_zero() {
+            let message = "query timed out in query execution";
+            return Err(QueryError::new(ErrorType::Timeout, message));
+        }
         let preparation_seconds = began.elapsed().as_secs_f64();
         let value = evaluate(&evaluator, &node, value_type, moments).await?;
         let (warnings, infos) = evaluator.notes.into_inner().texts(query);

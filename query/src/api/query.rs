@@ -107,21 +107,27 @@ impl RangeRequest {
             return Err(invalid("end", "end timestamp must not be before start time"));
         }
         let step_ns = params.duration_ns("step")?;
-        // Finer than a millisecond is no step either.
-        if step_ns < NS_PER_MS {
-            return Err(invalid(
+        let no_step = || {
+            invalid(
                 "step",
                 "zero or negative query resolution step widths are not accepted. Try a positive \
                  integer",
-            ));
+            )
+        };
+        if step_ns <= 0 {
+            return Err(no_step());
         }
-        let step_ms = step_ns / NS_PER_MS;
-        let range_ms = i128::from(end_ms) - i128::from(start_ms);
-        if range_ms / i128::from(step_ms) > i128::from(STEPS_MAX) {
+        let range_ns = (i128::from(end_ms) - i128::from(start_ms)) * i128::from(NS_PER_MS);
+        if range_ns.min(i128::from(i64::MAX)) / i128::from(step_ns) > i128::from(STEPS_MAX) {
             return Err(bad_data(
                 "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the \
                  query resolution (?step=XX)",
             ));
+        }
+        let step_ms = step_ns / NS_PER_MS;
+        // Finer than a millisecond is no step either.
+        if step_ms == 0 {
+            return Err(no_step());
         }
         let settings = QuerySettings::new(params, limit)?;
         Ok(RangeRequest { start_ms, end_ms, step_ms, settings })
@@ -192,6 +198,14 @@ mod tests {
             (
                 "start=1&end=2&step=0",
                 r#"invalid parameter "step": zero or negative query resolution step widths are not accepted. Try a positive integer"#,
+            ),
+            (
+                "start=0&end=0&step=1e-9",
+                r#"invalid parameter "step": zero or negative query resolution step widths are not accepted. Try a positive integer"#,
+            ),
+            (
+                "start=0&end=1&step=1e-9",
+                "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
             ),
             (
                 "start=0&end=11001&step=1",

@@ -1,5 +1,7 @@
 //! Times and durations in parameters: seconds as a number, RFC 3339, or `5m`.
 
+use std::borrow::Cow;
+
 use tidemark_core::model::time::TimestampMs;
 
 use crate::parser::duration::parse_duration_ms;
@@ -28,9 +30,12 @@ pub fn parse_time_ms(text: &str) -> Result<TimestampMs, String> {
 
 /// Whole seconds, and the rest rounded to milliseconds; `None` for what no clock shows.
 fn seconds_to_ms(seconds: f64) -> Option<TimestampMs> {
+    /// Above it no number of seconds has as many milliseconds as 64 bits hold.
+    const SECONDS_MAX: f64 = 1e16;
     let whole = seconds.trunc();
-    let ms = whole * 1000.0;
-    if !seconds.is_finite() || ms.abs() >= i64::MAX as f64 {
+    // NaN is not smaller either.
+    let some_time = whole.abs() < SECONDS_MAX;
+    if !some_time {
         return None;
     }
     (whole as i64).checked_mul(1000)?.checked_add(((seconds - whole) * 1000.0).round() as i64)
@@ -51,11 +56,26 @@ pub fn parse_duration_ns(text: &str) -> Result<i64, String> {
         .map_err(|_| format!("cannot parse {} to a valid duration", quoted(text)))
 }
 
-/// A number as Go's `strconv.ParseFloat` takes it, but for hexadecimal ones and underscores, which no client sends.
+/// A number as Go's `strconv.ParseFloat` takes it, but for hexadecimal ones, which no client sends.
 fn parse_float(text: &str) -> Option<f64> {
-    text.parse::<f64>()
+    let digits = without_underscores(text)?;
+    digits
+        .parse::<f64>()
         .ok()
         .filter(|value| value.is_finite() || !text.contains(|c: char| c.is_ascii_digit()))
+}
+
+/// The text without the underscores between its digits; `None` if one stands elsewhere.
+fn without_underscores(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('_') {
+        return Some(Cow::Borrowed(text));
+    }
+    let parts = text.split('_').collect::<Vec<_>>();
+    let between_digits = parts.windows(2).all(|pair| {
+        pair[0].ends_with(|c: char| c.is_ascii_digit())
+            && pair[1].starts_with(|c: char| c.is_ascii_digit())
+    });
+    between_digits.then(|| Cow::Owned(parts.concat()))
 }
 
 /// `2006-01-02T15:04:05.999Z` or with an offset `+07:00`; finer than milliseconds is cut.
@@ -152,6 +172,10 @@ mod tests {
             ("0", Some(0)),
             ("1435781451.781", Some(1_435_781_451_781)),
             ("1e3", Some(1_000_000)),
+            ("1_000", Some(1_000_000)),
+            ("1__0", None),
+            ("_1", None),
+            ("9223372036854775.807", None),
             ("-1.5", Some(-1_500)),
             ("1.0006", Some(1_001)),
             ("2015-07-01T20:10:51.781Z", Some(1_435_781_451_781)),
