@@ -14,7 +14,7 @@ use percent_encoding::percent_decode_str;
 use tidemark_core::runtime::clock::Instant;
 
 use super::answer::{Answer, Reply};
-use super::handlers::{lifecycle, pages, query, status, targets, tsdb, write};
+use super::handlers::{alerting, lifecycle, pages, query, status, targets, tsdb, write};
 use super::life::Busy;
 use super::request::Request;
 use crate::node::Node;
@@ -69,6 +69,11 @@ pub(crate) const ROUTES: &[Route] = routes! {
     GET  "/api/v1/targets"                 => targets::targets;
     GET  "/api/v1/targets/metadata"        => targets::metadata;
     GET  "/api/v1/scrape_pools"            => targets::pools;
+    GET  "/api/v1/rules"                   => alerting::rules;
+    GET  "/api/v1/alerts"                  => alerting::alerts;
+    GET  "/api/v1/alertmanagers"           => alerting::alertmanagers;
+    GET  "/api/v1/notifications"           => alerting::notifications, at_once;
+    GET  "/api/v1/notifications/live"      => alerting::live_notifications, at_once;
     GET  "/api/v1/status/buildinfo"        => status::build, at_once;
     GET  "/api/v1/status/config"           => status::config, at_once;
     GET  "/api/v1/status/flags"            => status::flags, at_once;
@@ -106,6 +111,7 @@ pub(crate) async fn respond(
             (route.path, answer)
         }
         Found::Preflight => ("preflight", Answer::empty(StatusCode::NO_CONTENT)),
+        Found::Options(allowed) => ("options", allow(Answer::empty(StatusCode::OK), allowed)),
         Found::OtherMethod(allowed) => ("other", method_not_allowed(allowed)),
         Found::Nothing => ("other", Answer::error(StatusCode::NOT_FOUND, "404 page not found")),
     };
@@ -119,12 +125,18 @@ pub(crate) async fn respond(
 
 enum Found {
     Route(&'static Route, Captured),
+    /// `OPTIONS` of anything in the API: a browser asks whether it may.
     Preflight,
+    /// `OPTIONS` of any other path.
+    Options(&'static [Method]),
     OtherMethod(&'static [Method]),
     Nothing,
 }
 
 fn find(path: &str, method: &Method) -> Found {
+    if method == Method::OPTIONS && path.starts_with("/api/v1/") {
+        return Found::Preflight;
+    }
     let Some((route, captured)) = ROUTES.iter().find_map(|r| Some((r, capture(r.path, path)?)))
     else {
         return Found::Nothing;
@@ -132,7 +144,7 @@ fn find(path: &str, method: &Method) -> Found {
     if route.methods.contains(method) {
         Found::Route(route, captured)
     } else if method == Method::OPTIONS {
-        Found::Preflight
+        Found::Options(route.methods)
     } else {
         Found::OtherMethod(route.methods)
     }
@@ -155,8 +167,12 @@ fn capture(pattern: &str, path: &str) -> Option<Captured> {
 }
 
 fn method_not_allowed(allowed: &[Method]) -> Answer {
+    allow(Answer::error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"), allowed)
+}
+
+/// Names the methods that a path takes.
+fn allow(answer: Answer, allowed: &[Method]) -> Answer {
     let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
-    let answer = Answer::error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     match HeaderValue::from_str(&names.join(", ")) {
         Ok(names) => answer.with(ALLOW, names),
         Err(_) => answer,
@@ -188,6 +204,7 @@ mod tests {
                 format!("{} {}", route.path, captured.unwrap_or_default())
             }
             Found::Preflight => "preflight".to_owned(),
+            Found::Options(methods) => format!("options of {}", methods[0]),
             Found::OtherMethod(allowed) => format!("only {}", allowed[0]),
             Found::Nothing => "nothing".to_owned(),
         };
@@ -195,6 +212,8 @@ mod tests {
             ("/", Method::GET, "/ "),
             ("/api/v1/query", Method::POST, "/api/v1/query "),
             ("/api/v1/query", Method::OPTIONS, "preflight"),
+            ("/api/v1/nothing", Method::OPTIONS, "preflight"),
+            ("/-/ready", Method::OPTIONS, "options of GET"),
             ("/api/v1/query", Method::DELETE, "only GET"),
             ("/api/v1/query/", Method::GET, "nothing"),
             ("/api/v1/label/job/values", Method::GET, "/api/v1/label/:name/values job"),

@@ -96,7 +96,7 @@ pub(crate) async fn metadata(node: Rc<Node>, request: Request) -> Answer {
         "" => Vec::new(),
         text => match parse_metric_selector(text) {
             Ok(matchers) => matchers,
-            Err(error) => return bad(&error.to_string()),
+            Err(error) => return bad(&format!("invalid parameter \"match_target\": {error}")),
         },
     };
     let gathered =
@@ -110,10 +110,6 @@ pub(crate) async fn metadata(node: Rc<Node>, request: Request) -> Answer {
     let mut found: Vec<_> = all.into_iter().flatten().filter(wanted).collect();
     found.sort_by(|a, b| (&a.target, &a.metric).cmp(&(&b.target, &b.metric)));
     found.truncate(limit);
-    if found.is_empty() {
-        let message = "specified metadata not found";
-        return Answer::api_error(StatusCode::NOT_FOUND, "not_found", message);
-    }
     let shown = found.iter().map(|found| OneMetadata {
         target: found.target.iter().collect(),
         metric: metric.is_empty().then_some(found.metric.as_str()),
