@@ -53,6 +53,11 @@ fn scratch() -> (TempDir, u16) {
 
 /// A Prometheus with this configuration.
 pub(crate) fn prometheus(config: &str) -> Component {
+    prometheus_with(config, &[])
+}
+
+/// The same with more arguments.
+pub(crate) fn prometheus_with(config: &str, arguments: &[&str]) -> Component {
     let (directory, port) = scratch();
     let file = directory.path().join("prometheus.yml");
     std::fs::write(&file, config).expect("the configuration is written");
@@ -60,6 +65,7 @@ pub(crate) fn prometheus(config: &str) -> Component {
     command.arg(format!("--config.file={}", file.display()));
     command.arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()));
     command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+    command.args(arguments);
     Component::start(&mut command, port, directory, "/-/ready")
 }
 

@@ -15,6 +15,7 @@ mod remote_write;
 mod bad_requests;
 mod bad_targets;
 mod comparison;
+mod conformance;
 mod discovery;
 mod disk_full;
 mod idle;
