@@ -5,6 +5,8 @@
 
 pub mod bits;
 pub mod columnar;
+#[cfg(test)]
+mod fixture;
 pub mod histogram;
 mod simd;
 pub mod statistics;

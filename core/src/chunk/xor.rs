@@ -367,6 +367,7 @@ pub fn decode(bytes: &[u8], range: TimeRange, out: &mut SampleColumns) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chunk::fixture;
     use crate::model::sample::{NORMAL_NAN_BITS, STALE_NAN_BITS};
     use proptest::prelude::*;
 
@@ -465,19 +466,7 @@ mod tests {
 
     #[test]
     fn bytes_are_those_of_prometheus() {
-        let fixture = include_str!("../../fixtures/chunk/xor-prometheus.txt");
-        let lines = fixture.lines().filter(|line| !line.starts_with('#'));
-        let mut chunks: Vec<(Vec<u8>, Samples)> = Vec::new();
-        for line in lines {
-            if let Some(hex) = line.strip_prefix("chunk 1 ") {
-                let byte = |i: usize| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap();
-                chunks.push(((0..hex.len() / 2).map(byte).collect(), Vec::new()));
-            } else {
-                let (t, bits) = line.split_once(' ').unwrap();
-                let sample = (t.parse().unwrap(), u64::from_str_radix(bits, 16).unwrap());
-                chunks.last_mut().unwrap().1.push(sample);
-            }
-        }
+        let chunks = fixture::parse(include_str!("../../fixtures/chunk/xor-prometheus.txt"), 1);
         assert_eq!(chunks.len(), 5);
         for (bytes, samples) in chunks {
             assert_eq!(decode_all(&bytes), samples);

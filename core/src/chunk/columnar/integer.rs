@@ -26,16 +26,16 @@ const ENTROPY: u8 = 3;
 /// Level of `pco`: past it bytes hardly get fewer.
 const ENTROPY_LEVEL: usize = 8;
 
-/// Fewer integers than this are not worth the tables that entropy coding writes.
+/// Fewer integers, or fewer packed bits, than this are not worth the tables that entropy coding writes.
 const ENTROPY_COUNT_MIN: usize = 256;
 
 /// Appends the integers, of which there is one at least.
 pub(super) fn encode(integers: &[i64], effort: Effort, out: &mut Vec<u8>) {
     let start = out.len();
-    encode_packed(integers, out);
-    if effort == Effort::Dense && integers.len() >= ENTROPY_COUNT_MIN {
-        let dense = entropy::encode(integers);
-        let packed = out.len() - start;
+    let order = encode_packed(integers, out);
+    let packed = out.len() - start;
+    if effort == Effort::Dense && integers.len().min(packed * 8) >= ENTROPY_COUNT_MIN {
+        let dense = entropy::encode(integers, order);
         if let Some(dense) = dense.filter(|dense| dense.len() + dense.len() / 8 < packed) {
             out.truncate(start);
             out.push(ENTROPY);
@@ -45,7 +45,8 @@ pub(super) fn encode(integers: &[i64], effort: Effort, out: &mut Vec<u8>) {
     }
 }
 
-fn encode_packed(integers: &[i64], out: &mut Vec<u8>) {
+/// Returns the order of the differences that were packed.
+fn encode_packed(integers: &[i64], out: &mut Vec<u8>) -> usize {
     let differences = Differences::of(integers);
     let order = (0..=ORDER_MAX.min(integers.len() - 1))
         .min_by_key(|&order| estimate_bits(differences.of_order(order)))
@@ -58,6 +59,7 @@ fn encode_packed(integers: &[i64], out: &mut Vec<u8>) {
     for block in column.chunks(BLOCK) {
         pack::encode(block, out);
     }
+    order
 }
 
 /// A column and its differences. Of each order, the first integers are copies of the one after them.
@@ -181,14 +183,22 @@ impl Reader {
 
 /// The crate `pco`: bins of like numbers, entropy-coded.
 mod entropy {
-    use pco::ChunkConfig;
     use pco::wrapped::{FileCompressor, FileDecompressor};
+    use pco::{ChunkConfig, DeltaSpec, ModeSpec};
 
     use super::ENTROPY_LEVEL;
 
-    /// The integers in one page; `None` when the crate refuses, which it has no reason to.
-    pub(super) fn encode(integers: &[i64]) -> Option<Vec<u8>> {
-        let config = ChunkConfig::default().with_compression_level(ENTROPY_LEVEL);
+    /// The integers in one page, as differences of an order; `None` when the crate refuses, which it has no reason to.
+    pub(super) fn encode(integers: &[i64], order: usize) -> Option<Vec<u8>> {
+        let delta = match order {
+            0 => DeltaSpec::NoOp,
+            _ => DeltaSpec::TryConsecutive(order),
+        };
+        // What is left for it to find was found already.
+        let config = ChunkConfig::default()
+            .with_compression_level(ENTROPY_LEVEL)
+            .with_mode_spec(ModeSpec::Classic)
+            .with_delta_spec(delta);
         let file = FileCompressor::default();
         let mut chunk = file.chunk_compressor(integers, &config).ok()?;
         let out = file.write_header(Vec::new()).ok()?;

@@ -1,6 +1,9 @@
 //! Whole chunks: round trips bit by bit, ranges, damage, sizes, and the bytes that must stay readable for ever.
 
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::chunk::fixture;
 use crate::model::sample::{NORMAL_NAN_BITS, STALE_NAN_BITS};
 use proptest::prelude::*;
 
@@ -186,4 +189,14 @@ fn decoded_columns_keep_their_optional_parts_whole() {
     assert_eq!(out.start_timestamps, [-5, 0]);
     assert!(decode(&bytes[..bytes.len() - 1], TimeRange::ALL, &mut out).is_err());
     assert_eq!((out.len(), out.values.len(), out.start_timestamps.len()), (2, 2, 2));
+}
+
+#[test]
+fn chunks_of_older_versions_are_readable() {
+    let chunks = fixture::parse(include_str!("../../../fixtures/chunk/columnar.txt"), 2);
+    let modes: BTreeSet<u8> = chunks.iter().map(|(bytes, _)| bytes[HEADER_BYTES - 1]).collect();
+    assert_eq!((chunks.len(), modes), (10, BTreeSet::from([0x00, 0x10, 0x20, 0x30, 0x01])));
+    for (bytes, samples) in chunks {
+        assert_eq!(decode_range(&bytes, TimeRange::ALL), samples);
+    }
 }
