@@ -43,6 +43,12 @@ pub const BUCKETS_PER_METRIC_MAX: usize = 16 << 10;
 /// Series that one core remembers by the bytes in which their senders name them; 16 bytes each.
 pub const KNOWN_SERIES_MAX: usize = 4 << 20;
 
+/// Exemplars of one series in one body; later ones are left out.
+pub const EXEMPLARS_PER_SERIES_MAX: usize = 64;
+
+/// Characters of all label names and values of an exemplar, as OpenMetrics demands.
+pub const EXEMPLAR_LABELS_CHARS_MAX: usize = 128;
+
 /// Longest line of a text format, in bytes.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 

@@ -109,6 +109,8 @@ pub struct Rows {
     metadata: Vec<(String, Metadata)>,
     /// Rows that are to be known the next time, ascending, and by which key.
     keyed: Vec<(u32, SeriesKey)>,
+    /// What histograms and exemplars weigh, in samples.
+    extra_weight: usize,
     open: Open,
 }
 
@@ -162,6 +164,9 @@ impl Pair {
     }
 }
 
+/// What an exemplar weighs, in samples: itself and its labels.
+const EXEMPLAR_WEIGHT: usize = 8;
+
 /// Longest LEB128 of a length.
 const LENGTH_PREFIX_MAX: usize = 5;
 
@@ -203,6 +208,7 @@ impl Rows {
         self.exemplars.clear();
         self.metadata.clear();
         self.keyed.clear();
+        self.extra_weight = 0;
         self.open.pairs.clear();
     }
 
@@ -254,18 +260,31 @@ impl Rows {
     /// Adds a histogram to the open series, in any order.
     pub fn push_histogram(&mut self, timestamp_ms: TimestampMs, histogram: FloatHistogram) {
         self.push_sample(timestamp_ms, histogram.sum);
+        self.extra_weight += histogram.sample_weight();
         let histogram = Some(Arc::new(histogram));
         self.details.push((timestamp_ms, SampleDetail { histogram, start_ms: 0 }));
     }
 
     /// Adds an exemplar to the open series.
     pub fn push_exemplar(&mut self, exemplar: Exemplar) {
+        self.extra_weight += EXEMPLAR_WEIGHT;
         self.exemplars.push(exemplar);
     }
 
     /// How many samples the open series has so far.
     pub fn open_sample_count(&self) -> usize {
         self.samples.len() - self.samples_start()
+    }
+
+    /// Memory of all rows and the open series, in samples: what decoders bound.
+    #[inline]
+    pub fn weight(&self) -> usize {
+        self.samples.len() + self.extra_weight
+    }
+
+    /// How many exemplars the open series has so far.
+    pub fn open_exemplar_count(&self) -> usize {
+        self.exemplars.len() - self.exemplars_start()
     }
 
     /// The labels of the open series as far as they were read, as PromQL writes them, for an error message.
@@ -353,6 +372,7 @@ impl Rows {
 
     /// Adds to the series pushed last what its last sample has besides the float.
     pub fn attach_detail(&mut self, detail: SampleDetail) {
+        self.extra_weight += detail.histogram.as_ref().map_or(1, |h| h.sample_weight());
         let sample = self.samples.last().expect("a sample was pushed before its detail");
         self.details.push((sample.timestamp_ms, detail));
         let row = self.series.last_mut().expect("a series was pushed before its detail");
@@ -361,6 +381,7 @@ impl Rows {
 
     /// Adds an exemplar to the series pushed last.
     pub fn attach_exemplar(&mut self, exemplar: Exemplar) {
+        self.extra_weight += EXEMPLAR_WEIGHT;
         self.exemplars.push(exemplar);
         let row = self.series.last_mut().expect("a series was pushed before its exemplar");
         row.exemplars_end = self.exemplars.len() as u32;

@@ -4,9 +4,12 @@
 //! for it.
 
 pub mod bounds;
+pub mod classic;
+pub mod exemplars;
 pub mod exposition;
 pub mod exposition_proto;
 pub mod lines;
+pub mod native;
 pub mod number;
 pub mod openmetrics;
 pub mod remote_write_v1;

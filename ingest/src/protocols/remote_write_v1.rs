@@ -4,6 +4,8 @@
 //! WriteRequest   1: TimeSeries*   3: MetricMetadata*
 //! TimeSeries     1: Label*   2: Sample*   3: Exemplar*   4: Histogram*
 //! Label          1: name   2: value          Sample   1: double value   2: int64 timestamp in ms
+//! Exemplar       1: Label*  2: double value  3: int64 timestamp in ms
+//! Histogram      see `HISTOGRAM`              15: int64 timestamp in ms
 //! MetricMetadata 1: type   2: family name   4: help   5: unit
 //! ```
 //!
@@ -17,10 +19,32 @@ use std::fmt;
 use tidemark_core::model::labels::METRIC_NAME;
 use tidemark_core::model::metadata::{Metadata, MetricType};
 
+use super::exemplars::exemplar;
+use super::native::{Layout, Native, Part, Side};
 use super::wire::{Reader, WireError};
 use crate::known::KnownSeries;
-use crate::limits::{PUSH_BODY_BYTES_MAX, SAMPLES_PER_BODY_MAX};
+use crate::label_set::LabelSet;
+use crate::limits::{EXEMPLARS_PER_SERIES_MAX, PUSH_BODY_BYTES_MAX, SAMPLES_PER_BODY_MAX};
 use crate::rows::{LabelError, Rows, is_timestamp_in_range};
+
+/// The parts of a `Histogram`.
+const HISTOGRAM: &Layout = &[
+    (1, Part::Count),
+    (2, Part::CountFloat),
+    (3, Part::Sum),
+    (4, Part::Schema),
+    (5, Part::ZeroThreshold),
+    (6, Part::ZeroCount),
+    (7, Part::ZeroCountFloat),
+    (8, Part::Span(Side::Negative)),
+    (9, Part::Deltas(Side::Negative)),
+    (10, Part::Counts(Side::Negative)),
+    (11, Part::Span(Side::Positive)),
+    (12, Part::Deltas(Side::Positive)),
+    (13, Part::Counts(Side::Positive)),
+    (14, Part::ResetHint),
+    (16, Part::CustomBounds),
+];
 
 /// Why a body is refused as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,10 +77,12 @@ pub struct Report {
     pub refused_samples: u64,
     /// Why the first of them was; names the series.
     pub first_refusal: Option<String>,
-    /// Native histograms, which are left out.
+    /// Native histograms among the samples.
     pub histograms: u64,
-    /// Exemplars, which are left out.
+    /// Exemplars.
     pub exemplars: u64,
+    /// Exemplars left out because they are too long, or too many of one series.
+    pub refused_exemplars: u64,
 }
 
 impl Report {
@@ -192,9 +218,7 @@ fn is_without_labels(mut rest: Reader<'_>) -> Result<bool, WireError> {
 
 #[inline]
 fn push_sample(rows: &mut Rows, timestamp_ms: i64, value: f64) -> Result<(), DecodeError> {
-    if rows.sample_count() + rows.open_sample_count() == SAMPLES_PER_BODY_MAX {
-        return Err(DecodeError::TooManySamples);
-    }
+    check_room(rows)?;
     rows.push_sample(timestamp_ms, value);
     Ok(())
 }
@@ -224,8 +248,14 @@ fn decode_series(
                     impossible_times += 1;
                 }
             }
-            3 => report.exemplars += 1,
-            4 => report.histograms += 1,
+            3 => {
+                check_room(rows)?;
+                decode_exemplar(field.bytes()?, rows, report)?;
+            }
+            4 => {
+                check_room(rows)?;
+                decode_histogram(field.bytes()?, rows, report)?;
+            }
             _ => {}
         }
     }
@@ -333,6 +363,67 @@ fn decode_sample(mut sample: Reader<'_>) -> Result<(i64, f64), WireError> {
         }
     }
     Ok((timestamp_ms, value))
+}
+
+fn check_room(rows: &Rows) -> Result<(), DecodeError> {
+    if rows.weight() >= SAMPLES_PER_BODY_MAX { Err(DecodeError::TooManySamples) } else { Ok(()) }
+}
+
+fn decode_histogram(
+    message: Reader<'_>,
+    rows: &mut Rows,
+    report: &mut Report,
+) -> Result<(), WireError> {
+    let (mut timestamp_ms, mut fields) = (0, message);
+    while let Some(field) = fields.next_field()? {
+        if field.number == 15 {
+            timestamp_ms = field.varint()? as i64;
+        }
+    }
+    let histogram = match Native::read(message, HISTOGRAM)?.finish() {
+        Ok(_) if !is_timestamp_in_range(timestamp_ms) => {
+            Err("timestamp is not within the years 1 to 9999")
+        }
+        read => read,
+    };
+    match histogram {
+        Ok(end) if end.is_stale() => rows.push_sample(timestamp_ms, end.sum),
+        Ok(histogram) => {
+            report.histograms += 1;
+            rows.push_histogram(timestamp_ms, histogram);
+        }
+        Err(why) => report.refuse(rows, 1, &why),
+    }
+    Ok(())
+}
+
+fn decode_exemplar(
+    mut message: Reader<'_>,
+    rows: &mut Rows,
+    report: &mut Report,
+) -> Result<(), WireError> {
+    let (mut labels, mut value, mut timestamp_ms) = (LabelSet::new(), 0.0, 0);
+    let mut is_text = true;
+    while let Some(field) = message.next_field()? {
+        match field.number {
+            1 => match decode_label(field.bytes()?)? {
+                Ok((name, value)) => labels.push(name, value),
+                Err(_) => is_text = false,
+            },
+            2 => value = field.double()?,
+            3 => timestamp_ms = field.varint()? as i64,
+            _ => {}
+        }
+    }
+    let read = exemplar(&labels, value, Some(timestamp_ms), timestamp_ms).filter(|_| is_text);
+    match read {
+        Some(exemplar) if rows.open_exemplar_count() < EXEMPLARS_PER_SERIES_MAX => {
+            report.exemplars += 1;
+            rows.push_exemplar(exemplar);
+        }
+        _ => report.refused_exemplars += 1,
+    }
+    Ok(())
 }
 
 fn decode_metadata(mut message: Reader<'_>, rows: &mut Rows) -> Result<(), WireError> {

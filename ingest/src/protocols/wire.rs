@@ -136,6 +136,12 @@ impl<'a> Reader<'a> {
         }))
     }
 
+    /// The next eight bytes as a float: an element of a packed array.
+    #[inline]
+    pub fn double(&mut self) -> Result<f64, WireError> {
+        self.fixed().map(f64::from_le_bytes)
+    }
+
     #[inline]
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
         let Some((value, rest)) = self.bytes.split_first_chunk() else {
@@ -156,6 +162,12 @@ impl<'a> Reader<'a> {
         self.bytes = rest;
         Ok(Reader { bytes, end: self.end - rest.len() })
     }
+}
+
+/// A signed number out of the varint that holds it folded: 0, -1, 1, -2, ...
+#[inline]
+pub fn zigzag(folded: u64) -> i64 {
+    (folded >> 1) as i64 ^ -((folded & 1) as i64)
 }
 
 impl<'a> Field<'a> {
@@ -186,8 +198,9 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// An error at the beginning of the field.
     #[cold]
-    fn wrong(self, message: &'static str) -> WireError {
+    pub fn wrong(self, message: &'static str) -> WireError {
         WireError { offset: self.offset, message }
     }
 }
@@ -208,6 +221,15 @@ mod tests {
         assert_eq!((text.number, text.bytes().unwrap().bytes()), (3, &b"hi"[..]));
         assert_eq!(next().payload, Payload::Fixed32(1));
         assert_eq!(reader.next_field(), Ok(None));
+    }
+
+    #[test]
+    fn zigzag_folds_signs() {
+        for (folded, number) in
+            [(0, 0), (1, -1), (2, 1), (u64::MAX, i64::MIN), (u64::MAX - 1, i64::MAX)]
+        {
+            assert_eq!(zigzag(folded), number);
+        }
     }
 
     #[test]

@@ -90,8 +90,8 @@ pub(crate) struct Counters {
     pub(crate) duplicate_samples: Counter,
     /// Samples that remote write brought and were refused, by the labels or the time.
     pub(crate) refused_samples: Counter,
-    /// Parts of remote write requests that are not stored by this version: exemplars and native histograms.
-    pub(crate) ignored_parts: Counter,
+    /// Exemplars that remote write brought and that were too long or too many.
+    pub(crate) refused_exemplars: Counter,
     /// Configurations loaded.
     pub(crate) reloads: Counter,
     /// Configurations that could not be loaded.
@@ -136,7 +136,7 @@ snapshot! {
     written_samples => "tidemark_remote_write_samples_total", "Samples received by remote write and stored.";
     duplicate_samples => "tidemark_remote_write_duplicate_samples_total", "Samples received by remote write that were stored already with the same value.";
     refused_samples => "tidemark_remote_write_refused_samples_total", "Samples received by remote write and refused.";
-    ignored_parts => "tidemark_remote_write_ignored_total", "Exemplars and native histograms received by remote write, which are not stored by this version.";
+    refused_exemplars => "tidemark_remote_write_refused_exemplars_total", "Exemplars received by remote write that were too long or too many.";
     reloads => "tidemark_config_reloads_total", "Configurations loaded.";
     failed_reloads => "tidemark_config_failed_reloads_total", "Configurations that could not be loaded.";
 }

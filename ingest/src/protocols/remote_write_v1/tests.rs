@@ -5,8 +5,10 @@ use crate::known::Known;
 use crate::limits::LABEL_VALUE_BYTES_MAX;
 use proptest::prelude::*;
 use prost::Message;
+use tidemark_core::head::details::SampleDetail;
+use tidemark_core::model::histogram::ResetHint;
 use tidemark_core::model::labels::Labels;
-use tidemark_core::model::sample::Sample;
+use tidemark_core::model::sample::{STALE_NAN, Sample, is_stale};
 
 /// The schema as prost reads it: the other opinion on what bytes mean.
 mod schema {
@@ -23,10 +25,57 @@ mod schema {
         pub(super) labels: Vec<Label>,
         #[prost(message, repeated, tag = "2")]
         pub(super) samples: Vec<Sample>,
-        #[prost(bytes = "vec", repeated, tag = "3")]
-        pub(super) exemplars: Vec<Vec<u8>>,
-        #[prost(bytes = "vec", repeated, tag = "4")]
-        pub(super) histograms: Vec<Vec<u8>>,
+        #[prost(message, repeated, tag = "3")]
+        pub(super) exemplars: Vec<Exemplar>,
+        #[prost(message, repeated, tag = "4")]
+        pub(super) histograms: Vec<Histogram>,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Exemplar {
+        #[prost(message, repeated, tag = "1")]
+        pub(super) labels: Vec<Label>,
+        #[prost(double, tag = "2")]
+        pub(super) value: f64,
+        #[prost(int64, tag = "3")]
+        pub(super) timestamp: i64,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct BucketSpan {
+        #[prost(sint32, tag = "1")]
+        pub(super) offset: i32,
+        #[prost(uint32, tag = "2")]
+        pub(super) length: u32,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Histogram {
+        #[prost(uint64, tag = "1")]
+        pub(super) count: u64,
+        #[prost(double, tag = "2")]
+        pub(super) count_float: f64,
+        #[prost(double, tag = "3")]
+        pub(super) sum: f64,
+        #[prost(sint32, tag = "4")]
+        pub(super) schema: i32,
+        #[prost(double, tag = "5")]
+        pub(super) zero_threshold: f64,
+        #[prost(uint64, tag = "6")]
+        pub(super) zero_count: u64,
+        #[prost(message, repeated, tag = "8")]
+        pub(super) negative_spans: Vec<BucketSpan>,
+        #[prost(sint64, repeated, tag = "9")]
+        pub(super) negative_deltas: Vec<i64>,
+        #[prost(message, repeated, tag = "11")]
+        pub(super) positive_spans: Vec<BucketSpan>,
+        #[prost(sint64, repeated, packed = "false", tag = "12")]
+        pub(super) positive_deltas: Vec<i64>,
+        #[prost(double, repeated, tag = "13")]
+        pub(super) positive_counts: Vec<f64>,
+        #[prost(int32, tag = "14")]
+        pub(super) reset_hint: i32,
+        #[prost(int64, tag = "15")]
+        pub(super) timestamp: i64,
+        #[prost(double, repeated, tag = "16")]
+        pub(super) custom_values: Vec<f64>,
     }
     #[derive(Clone, PartialEq, prost::Message)]
     pub(super) struct Label {
@@ -146,17 +195,120 @@ fn a_bad_series_is_left_out_and_named() {
     }
 }
 
+fn span(offset: i32, length: u32) -> schema::BucketSpan {
+    schema::BucketSpan { offset, length }
+}
+
+fn histogram() -> schema::Histogram {
+    schema::Histogram {
+        count: 6,
+        sum: 10.5,
+        schema: 1,
+        zero_threshold: 0.001,
+        zero_count: 1,
+        positive_spans: vec![span(0, 2)],
+        positive_deltas: vec![1, 1],
+        negative_spans: vec![span(-1, 1), span(1, 1)],
+        negative_deltas: vec![1, 0],
+        reset_hint: 3,
+        timestamp: 77,
+        ..schema::Histogram::default()
+    }
+}
+
 #[test]
-fn histograms_and_exemplars_are_counted() {
+fn histograms_of_every_kind() {
+    let floats = schema::Histogram {
+        count_float: 1.5,
+        positive_deltas: vec![],
+        positive_counts: vec![0.5, 1.0],
+        positive_spans: vec![span(3, 2)],
+        timestamp: 78,
+        ..schema::Histogram::default()
+    };
+    let custom = schema::Histogram {
+        count: 3,
+        schema: -53,
+        positive_spans: vec![span(0, 1), span(1, 1)],
+        positive_deltas: vec![1, 1],
+        custom_values: vec![0.5, 1.0],
+        timestamp: 79,
+        ..schema::Histogram::default()
+    };
+    let stale = schema::Histogram { sum: STALE_NAN, timestamp: 80, ..schema::Histogram::default() };
     let body = request(vec![schema::TimeSeries {
-        exemplars: vec![vec![]],
-        histograms: vec![vec![], vec![]],
+        histograms: vec![floats, histogram(), custom, stale],
         ..series(&[("__name__", "h")], &[])
     }]);
     let mut rows = Rows::new();
     let report = decode(&body, &mut rows).unwrap();
-    assert_eq!((report.exemplars, report.histograms, report.refused_series), (1, 2, 0));
-    assert_eq!(rows.len(), 0);
+    assert_eq!(report, Report { histograms: 3, ..Report::default() });
+    let row = rows.iter().next().unwrap();
+    let text = |(t, d): &(i64, SampleDetail)| format!("{t} {}", d.histogram.as_ref().unwrap());
+    let read: Vec<_> = row.details.iter().map(text).collect();
+    assert_eq!(
+        read,
+        [
+            "77 {count:6, sum:10.5, [-1.4142135623730951,-1):1, [-0.7071067811865476,-0.5):1, [-0.001,0.001]:1, (0.7071067811865476,1]:1, (1,1.4142135623730951]:2}",
+            "78 {count:1.5, sum:0, (4,8]:0.5, (8,16]:1}",
+            "79 {count:3, sum:0, [-Inf,0.5]:1, (1,+Inf]:2}",
+        ]
+    );
+    assert_eq!(row.details[0].1.histogram.as_ref().unwrap().hint, ResetHint::Gauge);
+    assert_eq!(row.samples.len(), 4);
+    assert!(is_stale(row.samples[3].value), "an end is an end, whatever it ends");
+}
+
+#[test]
+fn a_bad_histogram_is_left_out_and_named() {
+    let bad = schema::Histogram { count: 7, ..histogram() };
+    let body = request(vec![schema::TimeSeries {
+        histograms: vec![bad, histogram()],
+        ..series(&[("__name__", "h")], &[])
+    }]);
+    let mut rows = Rows::new();
+    let report = decode(&body, &mut rows).unwrap();
+    assert_eq!((report.refused_samples, report.histograms, rows.sample_count()), (1, 1, 1));
+    assert_eq!(
+        report.first_refusal.as_deref(),
+        Some(r#"series {__name__="h"}: the buckets do not add up to the count"#)
+    );
+}
+
+#[test]
+fn exemplars_stay_even_without_samples() {
+    let label = |name: &str, value: &str| schema::Label { name: name.into(), value: value.into() };
+    let exemplar = |id: &str| schema::Exemplar {
+        labels: vec![label("trace_id", id)],
+        value: 0.5,
+        timestamp: 7,
+    };
+    let many = vec![exemplar("b"); EXEMPLARS_PER_SERIES_MAX + 1];
+    let long = exemplar(&"x".repeat(200));
+    let body = request(vec![
+        schema::TimeSeries {
+            exemplars: vec![exemplar("a"), long],
+            ..series(&[("__name__", "m")], &[])
+        },
+        schema::TimeSeries { exemplars: many, ..series(&[("__name__", "n")], &[(1, 1.0)]) },
+    ]);
+    let mut rows = Rows::new();
+    let report = decode(&body, &mut rows).unwrap();
+    assert_eq!((report.exemplars, report.refused_exemplars), (65, 2));
+    let all: Vec<_> = rows.iter().collect();
+    let first = &all[0].exemplars[0];
+    assert_eq!((first.labels.to_string().as_str(), first.timestamp_ms), (r#"{trace_id="a"}"#, 7));
+    assert_eq!((all[0].samples.len(), all[1].exemplars.len()), (0, EXEMPLARS_PER_SERIES_MAX));
+}
+
+#[test]
+fn a_body_of_empty_histograms_is_bounded() {
+    let mut message = series(&[("__name__", "m")], &[]).encode_to_vec();
+    message.extend([0x22, 0].repeat(SAMPLES_PER_BODY_MAX / 10));
+    let mut body = vec![0x0a];
+    prost::encode_length_delimiter(message.len(), &mut body).unwrap();
+    body.extend(message);
+    assert_eq!(decode(&body, &mut Rows::new()), Err(DecodeError::TooManySamples));
 }
 
 #[test]

@@ -170,7 +170,7 @@ fn unsupported(headers: &HeaderMap) -> Option<Answer> {
 
 fn count(node: &Node, report: &Report, outcome: Option<&AppendOutcome>) {
     let counters = &node.counters;
-    counters.ignored_parts.add(report.histograms + report.exemplars);
+    counters.refused_exemplars.add(report.refused_exemplars);
     counters.refused_samples.add(report.refused_samples);
     if let Some(outcome) = outcome {
         counters.written_samples.add(outcome.appended);
