@@ -121,7 +121,6 @@ pub(crate) enum WalSync {
 /// A part of PromQL that has to be switched on, by Prometheus' name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "kebab-case")]
-#[expect(clippy::enum_variant_names, reason = "the names are Prometheus'")]
 pub(crate) enum Feature {
     /// Functions and aggregations that are experimental
     PromqlExperimentalFunctions,
@@ -131,6 +130,8 @@ pub(crate) enum Feature {
     PromqlBinopFillModifiers,
     /// Metric names are dropped at the end of evaluation instead of by each operation
     PromqlDelayedNameRemoval,
+    /// It is stored when counters began to count, where targets say so
+    StStorage,
     /// Always on
     PromqlDurationExpr,
 }

@@ -11,7 +11,7 @@ use futures_util::future::LocalBoxFuture;
 use tidemark_ingest::relabel::{Action, Rule, RuleOptions};
 use tidemark_ingest::scrape::negotiate::{Escaping, Protocol};
 use tidemark_ingest::scrape::{
-    Fetch, FetchError, FetchLimits, Job, JobLimits, JobName, TargetGroup,
+    Fetch, FetchError, FetchLimits, HistogramOptions, Job, JobLimits, JobName, TargetGroup,
 };
 
 use crate::config::Config;
@@ -50,6 +50,11 @@ fn job(config: &ScrapeConfig) -> Result<Job, String> {
         protocols: if protocols.is_empty() { Protocol::DEFAULT.to_vec() } else { protocols },
         escaping: Escaping::from_name(&config.metric_name_escaping_scheme).unwrap_or_default(),
         fallback_protocol: Protocol::from_name(&config.fallback_scrape_protocol),
+        histograms: HistogramOptions {
+            native: config.scrape_native_histograms == Some(true),
+            classic: config.always_scrape_classic_histograms == Some(true),
+            convert: config.convert_classic_histograms_to_nhcb == Some(true),
+        },
         limits: JobLimits {
             body_bytes: config.body_size_limit.0,
             samples: config.sample_limit,
@@ -57,6 +62,10 @@ fn job(config: &ScrapeConfig) -> Result<Job, String> {
             labels: config.label_limit,
             label_name_bytes: config.label_name_length_limit,
             label_value_bytes: config.label_value_length_limit,
+            histogram_buckets: config.native_histogram_bucket_limit,
+            histogram_schema_max: JobLimits::schema_of_factor(
+                config.native_histogram_min_bucket_factor,
+            ),
             kept_dropped_targets: config.keep_dropped_targets,
         },
         relabel_rules: rules(&config.relabel_configs)?,

@@ -259,8 +259,12 @@ impl Node {
     /// Storage is open: scrape and answer.
     fn begin(&self, shards: Shards) -> Result<(), String> {
         let clients = Rc::new(CurrentClients::default());
-        let options =
-            ScraperOptions { core: self.ctx.core, cores: self.cores, offset_seed: offset_seed() };
+        let options = ScraperOptions {
+            core: self.ctx.core,
+            cores: self.cores,
+            offset_seed: offset_seed(),
+            start_timestamps: self.flags.has(Feature::StStorage),
+        };
         let storage = Rc::new(Storage(shards.clone()));
         let scraper = Scraper::new(options, Rc::clone(&clients) as Rc<_>, storage);
         let store = Store { shards, engine: RefCell::default(), scraper, clients };

@@ -56,7 +56,11 @@ impl Classic {
         if self.count.is_some_and(is_stale) || is_stale(self.sum) {
             return Err("the histogram has ended");
         }
-        if self.buckets.iter().any(|(bound, count)| bound.is_nan() || !(*count >= 0.0)) {
+        if self
+            .buckets
+            .iter()
+            .any(|(bound, count)| bound.is_nan() || count.is_nan() || *count < 0.0)
+        {
             return Err("a bucket's bound or count is no number");
         }
         self.buckets.sort_by(|a, b| a.0.total_cmp(&b.0));

@@ -3,25 +3,54 @@
 //! ```text
 //! MetricFamily  1: name  2: help  3: type  4: Metric*  5: unit
 //! Metric        1: LabelPair*  2: Gauge  3: Counter  4: Summary  5: Untyped  7: Histogram  6: timestamp in ms
-//! Gauge, Counter, Untyped  1: value          LabelPair  1: name  2: value
-//! Summary       1: count  2: sum  3: (1: quantile  2: value)*
-//! Histogram     1: count  4: count as float  2: sum  3: (1: cumulative count  4: the same as float  2: upper bound)*
+//! Gauge, Untyped  1: value          LabelPair  1: name  2: value
+//! Counter       1: value  2: Exemplar  3: created
+//! Summary       1: count  2: sum  3: (1: quantile  2: value)*  4: created
+//! Histogram     1: count  4: count as float  2: sum  15: created  16: Exemplar*
+//!               3: (1: cumulative count  4: the same as float  2: upper bound  3: Exemplar)*
+//!               5 to 14: native buckets, see [`super::native`]
+//! Exemplar      1: LabelPair*  2: value  3: timestamp
+//! timestamp, created  1: seconds  2: nanoseconds
 //! ```
 //!
 //! [`Parser`] is pulled sample by sample; a summary or histogram becomes the series that the text formats write for it,
-//! its bounds spelled the same way. Of histograms the classic buckets are read; native buckets and exemplars are left
-//! out. A sample has a key, the bytes that tell its series from the others of the body.
+//! its bounds spelled the same way. [`Options`] say which of the two sets of buckets of a histogram are read. A sample has
+//! a key, the bytes that tell its series from the others of the body.
 
+mod parts;
+
+use std::sync::Arc;
+
+use tidemark_core::model::exemplar::Exemplar;
+use tidemark_core::model::histogram::FloatHistogram;
 use tidemark_core::model::labels::METRIC_NAME;
 use tidemark_core::model::metadata::MetricType;
-use tidemark_core::model::sample::NORMAL_NAN_BITS;
 use tidemark_core::model::time::TimestampMs;
 
 use super::bounds;
+use super::exemplars::exemplar;
 use super::wire::{Field, Reader, WireError};
 use crate::label_set::LabelSet;
-use crate::limits::BUCKETS_PER_METRIC_MAX;
 use crate::rows::is_timestamp_in_range;
+use parts::{Part, Parts, timestamp_ms};
+
+/// How histograms are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Native buckets are read.
+    pub native: bool,
+    /// Classic buckets are read even where native ones are.
+    pub classic: bool,
+    /// Classic buckets are made native ones with the same bounds.
+    pub convert: bool,
+}
+
+impl Default for Options {
+    /// Classic buckets only.
+    fn default() -> Self {
+        Options { native: false, classic: true, convert: false }
+    }
+}
 
 /// What is pulled out of a body.
 #[derive(Debug)]
@@ -54,24 +83,14 @@ pub struct Sample<'a, 'p> {
     pub value: f64,
     /// The explicit timestamp, if there is one.
     pub timestamp_ms: Option<TimestampMs>,
+    /// When the counter began to count, if that is said.
+    pub start_ms: Option<TimestampMs>,
+    /// The whole, if the sample is a native histogram; then the value is its sum.
+    pub histogram: Option<&'p Arc<FloatHistogram>>,
     family: &'a str,
     metric: Reader<'a>,
-    part: Part,
-}
-
-/// Which of the series that one metric becomes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Part {
-    suffix: &'static str,
-    /// Label and value of a bound.
-    bound: Option<(&'static str, f64)>,
-    value: f64,
-}
-
-impl Part {
-    fn new(suffix: &'static str, value: f64) -> Self {
-        Part { suffix, bound: None, value }
-    }
+    part: Part<'a>,
+    exemplars: &'p [Reader<'a>],
 }
 
 /// Pulls entries out of a body; see the module's page.
@@ -81,9 +100,10 @@ pub struct Parser<'a> {
     family: Family<'a>,
     /// What is left of the family; its metrics.
     metrics: Reader<'a>,
+    options: Options,
     /// The metric whose parts come, and which come next.
     metric: Reader<'a>,
-    parts: Vec<Part>,
+    parts: Parts<'a>,
     next_part: usize,
     timestamp_ms: Option<TimestampMs>,
     key: Vec<u8>,
@@ -93,14 +113,15 @@ pub struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     /// Begins at the first family.
-    pub fn new(body: &'a [u8]) -> Self {
+    pub fn new(body: &'a [u8], options: Options) -> Self {
         let empty = Reader::new(&[]);
         Parser {
             body: Reader::new(body),
             family: Family { name: "", help: "", unit: "", kind: MetricType::Unknown },
             metrics: empty,
+            options,
             metric: empty,
-            parts: Vec::new(),
+            parts: Parts::default(),
             next_part: 0,
             timestamp_ms: None,
             key: Vec::new(),
@@ -110,7 +131,7 @@ impl<'a> Parser<'a> {
 
     /// The next entry, or `None` at the end. After an error there is nothing more to pull.
     pub fn next_entry(&mut self) -> Result<Option<Entry<'a, '_>>, WireError> {
-        while self.next_part == self.parts.len() {
+        while self.next_part == self.parts.list.len() {
             match self.metrics.next_field()? {
                 Some(field) if field.number == 4 => self.begin_metric(field.bytes()?)?,
                 Some(_) => {}
@@ -122,7 +143,7 @@ impl<'a> Parser<'a> {
                 }
             }
         }
-        let part = self.parts[self.next_part];
+        let part = self.parts.list[self.next_part];
         self.next_part += 1;
         self.key.truncate(self.key_shared);
         self.key.extend_from_slice(part.suffix.as_bytes());
@@ -133,9 +154,12 @@ impl<'a> Parser<'a> {
             key: &self.key,
             value: part.value,
             timestamp_ms: self.timestamp_ms,
+            start_ms: self.parts.start_ms,
+            histogram: self.parts.histogram.as_ref().filter(|_| part.native),
             family: self.family.name,
             metric: self.metric,
             part,
+            exemplars: if part.native { &self.parts.exemplars } else { &[] },
         })))
     }
 
@@ -165,17 +189,15 @@ impl<'a> Parser<'a> {
         self.parts.clear();
         self.next_part = 0;
         self.timestamp_ms = None;
+        let gauge = self.family.kind == MetricType::GaugeHistogram;
         self.key.clear();
         self.push_key(self.family.name.as_bytes());
         let mut fields = message;
         while let Some(field) = fields.next_field()? {
             match field.number {
                 1 => self.push_key(field.bytes()?.bytes()),
-                2 | 3 | 5 => {
-                    let value = double_field(field.bytes()?, 1)?;
-                    self.parts.push(Part::new("", value));
-                }
-                4 => self.push_summary(field.bytes()?)?,
+                2 | 3 | 5 => self.parts.push_value(field.bytes()?)?,
+                4 => self.parts.push_summary(field.bytes()?)?,
                 6 => {
                     let timestamp_ms = field.varint()? as i64;
                     if !is_timestamp_in_range(timestamp_ms) {
@@ -183,18 +205,14 @@ impl<'a> Parser<'a> {
                     }
                     self.timestamp_ms = (timestamp_ms != 0).then_some(timestamp_ms);
                 }
-                7 => self.push_histogram(field.bytes()?)?,
+                7 => self.parts.push_histogram(field.bytes()?, self.options, gauge)?,
                 _ => {}
             }
         }
         // No text is that long: the labels end here.
         self.key.extend_from_slice(&u32::MAX.to_le_bytes());
         self.key_shared = self.key.len();
-        for part in &mut self.parts {
-            if part.value.is_nan() {
-                part.value = f64::from_bits(NORMAL_NAN_BITS);
-            }
-        }
+        self.parts.normalize();
         Ok(())
     }
 
@@ -202,62 +220,6 @@ impl<'a> Parser<'a> {
     fn push_key(&mut self, text: &[u8]) {
         self.key.extend_from_slice(&(text.len() as u32).to_le_bytes());
         self.key.extend_from_slice(text);
-    }
-
-    fn push_summary(&mut self, message: Reader<'a>) -> Result<(), WireError> {
-        let (mut count, mut sum) = (0.0, 0.0);
-        let mut fields = message;
-        while let Some(field) = fields.next_field()? {
-            match field.number {
-                1 => count = field.varint()? as f64,
-                2 => sum = field.double()?,
-                3 => {
-                    let quantile = field.bytes()?;
-                    let bound = Some(("quantile", double_field(quantile, 1)?));
-                    self.push_part(
-                        message,
-                        Part { suffix: "", bound, value: double_field(quantile, 2)? },
-                    )?;
-                }
-                _ => {}
-            }
-        }
-        self.push_part(message, Part::new("_count", count))?;
-        self.push_part(message, Part::new("_sum", sum))
-    }
-
-    fn push_histogram(&mut self, message: Reader<'a>) -> Result<(), WireError> {
-        let (mut count, mut sum, mut has_infinity) = (Count::default(), 0.0, false);
-        let mut fields = message;
-        while let Some(field) = fields.next_field()? {
-            match field.number {
-                1 | 4 => count.read(field, 1)?,
-                2 => sum = field.double()?,
-                3 => {
-                    let (bound, value) = read_bucket(field.bytes()?)?;
-                    has_infinity |= bound == f64::INFINITY;
-                    self.push_bucket(message, bound, value)?;
-                }
-                _ => {}
-            }
-        }
-        if !has_infinity {
-            self.push_bucket(message, f64::INFINITY, count.value())?;
-        }
-        self.push_part(message, Part::new("_count", count.value()))?;
-        self.push_part(message, Part::new("_sum", sum))
-    }
-
-    fn push_bucket(&mut self, at: Reader<'a>, bound: f64, value: f64) -> Result<(), WireError> {
-        self.push_part(at, Part { suffix: "_bucket", bound: Some(("le", bound)), value })
-    }
-
-    fn push_part(&mut self, at: Reader<'a>, part: Part) -> Result<(), WireError> {
-        if self.parts.len() == BUCKETS_PER_METRIC_MAX {
-            return Err(at.error("too many buckets or quantiles"));
-        }
-        self.parts.push(part);
-        Ok(())
     }
 }
 
@@ -268,74 +230,64 @@ impl Sample<'_, '_> {
             text.push_str(self.family);
             text.push_str(self.part.suffix);
         });
-        let mut fields = self.metric;
-        while let Some(field) = fields.next_field()? {
-            if field.number != 1 {
-                continue;
-            }
-            let (mut name, mut value) = ("", "");
-            let mut pair = field.bytes()?;
-            while let Some(field) = pair.next_field()? {
-                match field.number {
-                    1 => name = text(field)?,
-                    2 => value = text(field)?,
-                    _ => {}
-                }
-            }
-            out.push(name, value);
-        }
+        push_labels(self.metric, out)?;
         if let Some((label, bound)) = self.part.bound {
             out.push(label, &bounds::spell(bound));
         }
         Ok(())
     }
-}
 
-/// A count that is written as an integer or, where it is fractional, as a float.
-#[derive(Default)]
-struct Count {
-    integer: f64,
-    float: f64,
-}
-
-impl Count {
-    /// Reads either field; `integer` is the number of the one that is an integer.
-    fn read(&mut self, field: Field<'_>, integer: u32) -> Result<(), WireError> {
-        if field.number == integer {
-            self.integer = field.varint()? as f64;
-        } else {
-            self.float = field.double()?;
+    /// Calls `take` with each exemplar; those without a time get `sample_ms`. Of a native histogram only those with a time
+    /// count, since nothing else tells them apart.
+    pub fn exemplars(
+        &self,
+        sample_ms: TimestampMs,
+        mut take: impl FnMut(Exemplar),
+    ) -> Result<(), WireError> {
+        for message in self.exemplars.iter().chain(&self.part.exemplar) {
+            let read = read_exemplar(*message, sample_ms)?;
+            read.filter(|e| e.dated || self.histogram.is_none()).into_iter().for_each(&mut take);
         }
         Ok(())
     }
-
-    fn value(&self) -> f64 {
-        if self.float > 0.0 { self.float } else { self.integer }
-    }
 }
 
-/// Upper bound and cumulative count.
-fn read_bucket(mut bucket: Reader<'_>) -> Result<(f64, f64), WireError> {
-    let (mut bound, mut count) = (0.0, Count::default());
-    while let Some(field) = bucket.next_field()? {
+/// Adds the labels of a `Metric` or `Exemplar`.
+fn push_labels(mut message: Reader<'_>, out: &mut LabelSet) -> Result<(), WireError> {
+    while let Some(field) = message.next_field()? {
+        if field.number != 1 {
+            continue;
+        }
+        let (mut name, mut value) = ("", "");
+        let mut pair = field.bytes()?;
+        while let Some(field) = pair.next_field()? {
+            match field.number {
+                1 => name = text(field)?,
+                2 => value = text(field)?,
+                _ => {}
+            }
+        }
+        out.push(name, value);
+    }
+    Ok(())
+}
+
+/// Reads an exemplar; one without a time gets `sample_ms`. `None` if it is longer than exemplars may be.
+fn read_exemplar(
+    message: Reader<'_>,
+    sample_ms: TimestampMs,
+) -> Result<Option<Exemplar>, WireError> {
+    let (mut labels, mut value, mut time) = (LabelSet::new(), 0.0, None);
+    push_labels(message, &mut labels)?;
+    let mut fields = message;
+    while let Some(field) = fields.next_field()? {
         match field.number {
-            1 | 4 => count.read(field, 1)?,
-            2 => bound = field.double()?,
+            2 => value = field.double()?,
+            3 => time = Some(timestamp_ms(field.bytes()?)?),
             _ => {}
         }
     }
-    Ok((bound, count.value()))
-}
-
-/// The double of this number; zero if it is not there, as it is then not written.
-fn double_field(mut message: Reader<'_>, number: u32) -> Result<f64, WireError> {
-    let mut value = 0.0;
-    while let Some(field) = message.next_field()? {
-        if field.number == number {
-            value = field.double()?;
-        }
-    }
-    Ok(value)
+    Ok(exemplar(&labels, value, time, sample_ms))
 }
 
 fn text(field: Field<'_>) -> Result<&str, WireError> {

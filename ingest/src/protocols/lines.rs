@@ -6,10 +6,12 @@
 use std::fmt;
 
 use memchr::{memchr, memchr_iter, memchr2};
+use tidemark_core::model::exemplar;
 use tidemark_core::model::labels::METRIC_NAME;
 use tidemark_core::model::metadata::MetricType;
 use tidemark_core::model::time::TimestampMs;
 
+use super::exemplars::exemplar;
 use crate::label_set::LabelSet;
 use crate::limits::excerpt;
 
@@ -184,6 +186,15 @@ impl SampleLine<'_> {
     pub fn labels(&self, body: &[u8], out: &mut LabelSet) -> Result<(), SyntaxError> {
         read_series(self.series, self.grammar, out)
             .map_err(|f| Fault { at: self.offset + f.at, ..f }.locate(body))
+    }
+
+    /// The exemplar of this line, if it has one that is no longer than exemplars may be; without a time of its own it gets
+    /// `sample_ms`.
+    pub fn read_exemplar(&self, sample_ms: TimestampMs) -> Option<exemplar::Exemplar> {
+        let written = self.exemplar?;
+        let mut labels = LabelSet::new();
+        read_series(written.labels, self.grammar, &mut labels).ok()?;
+        exemplar(&labels, written.value, written.timestamp_ms, sample_ms)
     }
 
     /// A [`SyntaxError`] at the start of this line.

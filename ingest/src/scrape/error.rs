@@ -42,6 +42,9 @@ pub enum ScrapeError {
     /// More samples than the job takes.
     #[error("sample limit exceeded")]
     SampleLimit,
+    /// A native histogram with more buckets than the job takes, however coarse.
+    #[error("histogram bucket limit exceeded")]
+    HistogramBuckets,
     /// More labels than the job takes.
     #[error("label_limit exceeded (metric: {metric}, number of labels: {number}, limit: {limit})")]
     LabelLimit {

@@ -14,6 +14,7 @@ use super::fetch::{Append, Fetch};
 use super::intake::Scratch;
 use super::job::Job;
 use super::loop_::Runner;
+use super::pool::ScraperOptions;
 use super::stats::ScrapeStats;
 use super::status::Health;
 use super::target::Target;
@@ -23,15 +24,19 @@ use crate::limits::{SCRATCH_BYTES_KEPT_MAX, SCRATCHES_KEPT_MAX};
 pub(super) struct Context {
     pub(super) fetch: Rc<dyn Fetch>,
     pub(super) append: Rc<dyn Append>,
-    pub(super) offset_seed: u64,
+    pub(super) options: ScraperOptions,
     pub(super) stats: RefCell<ScrapeStats>,
     scratches: RefCell<Vec<Scratch>>,
 }
 
 impl Context {
-    pub(super) fn new(fetch: Rc<dyn Fetch>, append: Rc<dyn Append>, offset_seed: u64) -> Self {
+    pub(super) fn new(
+        fetch: Rc<dyn Fetch>,
+        append: Rc<dyn Append>,
+        options: ScraperOptions,
+    ) -> Self {
         let stats = RefCell::default();
-        Context { fetch, append, offset_seed, stats, scratches: RefCell::default() }
+        Context { fetch, append, options, stats, scratches: RefCell::default() }
     }
 
     pub(super) fn take_scratch(&self) -> Scratch {
@@ -64,6 +69,7 @@ impl Settings {
             && a.legacy_names == b.legacy_names
             && a.metric_relabel_rules == b.metric_relabel_rules
             && a.limits == b.limits
+            && a.histograms == b.histograms
             && self.target.labels == other.target.labels
     }
 }

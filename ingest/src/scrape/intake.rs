@@ -3,6 +3,11 @@
 //! A line that came before is looked up by its bytes and its labels are at hand. A new one is parsed, gets the labels of
 //! its target, is relabelled and checked against the limits of the job. One line that is wrong fails the scrape whole.
 
+use std::sync::Arc;
+
+use tidemark_core::head::details::SampleDetail;
+use tidemark_core::model::exemplar::Exemplar;
+use tidemark_core::model::histogram::{EXPONENTIAL_SCHEMA_MIN, FloatHistogram};
 use tidemark_core::model::labels::{
     Fingerprint, Labels, is_legacy_label_name, is_legacy_metric_name,
 };
@@ -12,6 +17,7 @@ use tidemark_core::model::time::TimestampMs;
 use tidemark_core::runtime;
 
 use super::cache::{Cache, Found, LineHash, Series};
+use super::convert::{Converted, Converter};
 use super::error::ScrapeError;
 use super::families::Families;
 use super::job::{Job, JobLimits};
@@ -64,6 +70,8 @@ pub(super) struct Intake<'a> {
     pub(super) job: &'a Job,
     /// What every series gets.
     pub(super) target_labels: &'a Labels,
+    /// Whether it is stored when counters began to count.
+    pub(super) start_timestamps: bool,
     /// The time of samples without one of their own.
     pub(super) time_ms: TimestampMs,
     pub(super) cache: &'a mut Cache,
@@ -83,6 +91,20 @@ trait Exposed {
     fn value(&self) -> f64;
     /// The timestamp that it carries.
     fn timestamp_ms(&self) -> Option<TimestampMs>;
+    /// When its counter began to count.
+    fn start_ms(&self) -> Option<TimestampMs> {
+        None
+    }
+    /// The whole, if it is a native histogram.
+    fn histogram(&self) -> Option<&Arc<FloatHistogram>> {
+        None
+    }
+    /// Calls `take` with each of its exemplars; those without a time get `sample_ms`.
+    fn exemplars(
+        &self,
+        sample_ms: TimestampMs,
+        take: impl FnMut(Exemplar),
+    ) -> Result<(), ScrapeError>;
     /// Reads its labels.
     fn labels(&self, out: &mut LabelSet) -> Result<(), ScrapeError>;
     /// Says where in the body labels are refused, if the format has places.
@@ -103,6 +125,18 @@ impl Exposed for Line<'_> {
 
     fn timestamp_ms(&self) -> Option<TimestampMs> {
         self.0.timestamp_ms
+    }
+
+    #[inline]
+    fn exemplars(
+        &self,
+        sample_ms: TimestampMs,
+        take: impl FnMut(Exemplar),
+    ) -> Result<(), ScrapeError> {
+        if self.0.exemplar.is_some() {
+            self.0.read_exemplar(sample_ms).into_iter().for_each(take);
+        }
+        Ok(())
     }
 
     fn labels(&self, out: &mut LabelSet) -> Result<(), ScrapeError> {
@@ -129,8 +163,56 @@ impl Exposed for exposition_proto::Sample<'_, '_> {
         self.timestamp_ms
     }
 
+    fn start_ms(&self) -> Option<TimestampMs> {
+        self.start_ms
+    }
+
+    fn histogram(&self) -> Option<&Arc<FloatHistogram>> {
+        self.histogram
+    }
+
+    fn exemplars(
+        &self,
+        sample_ms: TimestampMs,
+        take: impl FnMut(Exemplar),
+    ) -> Result<(), ScrapeError> {
+        Ok(exposition_proto::Sample::exemplars(self, sample_ms, take)?)
+    }
+
     fn labels(&self, out: &mut LabelSet) -> Result<(), ScrapeError> {
         Ok(exposition_proto::Sample::labels(self, out)?)
+    }
+
+    fn locate(&self, error: ScrapeError) -> ScrapeError {
+        error
+    }
+}
+
+impl Exposed for Converted {
+    fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    fn value(&self) -> f64 {
+        self.histogram.sum
+    }
+
+    fn timestamp_ms(&self) -> Option<TimestampMs> {
+        self.timestamp_ms
+    }
+
+    fn histogram(&self) -> Option<&Arc<FloatHistogram>> {
+        Some(&self.histogram)
+    }
+
+    fn exemplars(&self, _: TimestampMs, take: impl FnMut(Exemplar)) -> Result<(), ScrapeError> {
+        self.exemplars.iter().filter(|exemplar| exemplar.dated).cloned().for_each(take);
+        Ok(())
+    }
+
+    fn labels(&self, out: &mut LabelSet) -> Result<(), ScrapeError> {
+        self.labels.iter().for_each(|(name, value)| out.push(name, value));
+        Ok(())
     }
 
     fn locate(&self, error: ScrapeError) -> ScrapeError {
@@ -158,17 +240,32 @@ impl Intake<'_> {
         mut parser: Exposition<'_>,
     ) -> Result<(), ScrapeError> {
         let mut family_kind = MetricType::Unknown;
+        let mut converter = self.job.histograms.convert.then(Converter::default);
         loop {
             for _ in 0..ENTRIES_PER_SLICE {
-                let Some(entry) = parser.next_entry()? else { return self.check_sample_limit() };
+                let Some(entry) = parser.next_entry()? else {
+                    if let Some(last) = converter.as_mut().and_then(Converter::end) {
+                        self.take_sample(&last)?;
+                    }
+                    return self.check_sample_limit();
+                };
                 match entry {
                     Entry::Type(name, kind) => {
                         family_kind = kind;
+                        if let Some(converter) = &mut converter {
+                            converter.begin_family(name, kind);
+                        }
                         self.families.borrow_mut().set_type(name, kind);
                     }
                     Entry::Help(name, text) => self.families.borrow_mut().set_help(name, text),
                     Entry::Unit(name, unit) => self.families.borrow_mut().set_unit(name, unit),
-                    Entry::Sample(line) => self.take_sample(&Line(line, family_kind, body))?,
+                    Entry::Sample(line) => {
+                        let line = Line(line, family_kind, body);
+                        match &mut converter {
+                            None => self.take_sample(&line)?,
+                            Some(converter) => self.take_convertible(&line, converter)?,
+                        }
+                    }
                 }
             }
             runtime::yield_if_needed().await;
@@ -176,7 +273,7 @@ impl Intake<'_> {
     }
 
     async fn take_protobuf(&mut self, body: &[u8]) -> Result<(), ScrapeError> {
-        let mut parser = exposition_proto::Parser::new(body);
+        let mut parser = exposition_proto::Parser::new(body, self.job.histograms);
         loop {
             for _ in 0..ENTRIES_PER_SLICE {
                 match parser.next_entry()? {
@@ -193,6 +290,19 @@ impl Intake<'_> {
             }
             runtime::yield_if_needed().await;
         }
+    }
+
+    /// Takes a line that may be part of a histogram that becomes one sample.
+    fn take_convertible(
+        &mut self,
+        line: &Line<'_>,
+        converter: &mut Converter,
+    ) -> Result<(), ScrapeError> {
+        let taken = converter.take(&line.0, line.2, self.time_ms)?;
+        if let Some(ended) = taken.ended {
+            self.take_sample(&ended)?;
+        }
+        if taken.is_part && !self.job.histograms.classic { Ok(()) } else { self.take_sample(line) }
     }
 
     #[inline]
@@ -221,21 +331,31 @@ impl Intake<'_> {
             self.counts.series_added += 1;
             self.cache.add(hash, Fingerprint::of(self.encoded), self.encoded)
         });
-        self.push(place, sample);
-        Ok(())
+        self.push(place, sample)
     }
 
-    fn push(&mut self, place: u32, sample: &impl Exposed) {
-        let own_time = sample.timestamp_ms().filter(|_| self.job.honor_timestamps);
+    #[inline]
+    fn push(&mut self, place: u32, exposed: &impl Exposed) -> Result<(), ScrapeError> {
+        let own_time = exposed.timestamp_ms().filter(|_| self.job.honor_timestamps);
         let track = own_time.is_none() || self.job.track_timestamps_staleness;
         if self.cache.see(place, track) && own_time.is_none() {
             self.counts.duplicates += 1;
-            return;
+            return Ok(());
         }
         let timestamp_ms = own_time.unwrap_or(self.time_ms);
+        let histogram = match exposed.histogram() {
+            Some(histogram) => Some(limited(histogram, &self.job.limits)?),
+            None => None,
+        };
         let series = self.cache.series(place);
-        let sample = Sample { timestamp_ms, value: sample.value() };
+        let sample = Sample { timestamp_ms, value: exposed.value() };
         self.rows.push_encoded(series.fingerprint, &series.labels, sample);
+        let start_ms = exposed.start_ms().filter(|_| self.start_timestamps).unwrap_or(0);
+        if histogram.is_some() || start_ms != 0 {
+            self.rows.attach_detail(SampleDetail { histogram, start_ms });
+        }
+        let rows = &mut *self.rows;
+        exposed.exemplars(timestamp_ms, |exemplar| rows.attach_exemplar(exemplar))
     }
 
     /// Adds the target's labels, relabels, checks and encodes; `false` says that relabelling drops the series.
@@ -260,7 +380,8 @@ impl Intake<'_> {
     fn is_over_limit(&self) -> bool {
         let limit = self.job.limits.samples;
         let bound = SAMPLES_PER_BODY_MAX as u64;
-        self.counts.relabelled > if limit == 0 { bound } else { limit.min(bound) }
+        let allowed = if limit == 0 { bound } else { limit.min(bound) };
+        self.counts.relabelled > allowed || self.rows.weight() > SAMPLES_PER_BODY_MAX
     }
 
     fn check_sample_limit(&self) -> Result<(), ScrapeError> {
@@ -279,6 +400,29 @@ impl Scratch {
 pub(super) fn push_stale(rows: &mut Rows, series: &Series, timestamp_ms: TimestampMs) {
     let sample = Sample { timestamp_ms, value: STALE_NAN };
     rows.push_encoded(series.fingerprint, &series.labels, sample);
+}
+
+/// The histogram with as little resolution as the limits of the job ask; an error if that does not suffice.
+fn limited(
+    histogram: &Arc<FloatHistogram>,
+    limits: &JobLimits,
+) -> Result<Arc<FloatHistogram>, ScrapeError> {
+    let mut histogram = Arc::clone(histogram);
+    if let Some(schema) = limits.histogram_schema_max
+        && !histogram.is_custom()
+        && histogram.schema > schema
+    {
+        Arc::make_mut(&mut histogram).reduce_to(schema);
+    }
+    let limit = limits.histogram_buckets as usize;
+    while limit > 0 && histogram.positive.len() + histogram.negative.len() > limit {
+        if histogram.is_custom() || histogram.schema == EXPONENTIAL_SCHEMA_MIN {
+            return Err(ScrapeError::HistogramBuckets);
+        }
+        let coarser = histogram.schema - 1;
+        Arc::make_mut(&mut histogram).reduce_to(coarser);
+    }
+    Ok(histogram)
 }
 
 /// Joins the labels of the target to those of a series. Where both have one, the series' own wins with `honor`, else it

@@ -6,8 +6,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidemark_core::model::histogram::{EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN};
+
 use super::negotiate::{Escaping, Protocol};
+pub use crate::protocols::exposition_proto::Options as HistogramOptions;
 use crate::relabel::Rule;
+
+/// How buckets grow at the finest schema; smaller factors mean the same.
+const FACTOR_OF_FINEST: f64 = 1.002_711;
 
 /// One `scrape_config`.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +45,8 @@ pub struct Job {
     pub escaping: Escaping,
     /// How a body is read whose content type says nothing useful; without one it is an error.
     pub fallback_protocol: Option<Protocol>,
+    /// Which buckets of histograms are read.
+    pub histograms: HistogramOptions,
     /// Bounds on what a scrape may bring.
     pub limits: JobLimits,
     /// Applied to targets.
@@ -69,6 +77,7 @@ impl Default for Job {
             protocols: Protocol::DEFAULT.to_vec(),
             escaping: Escaping::AllowUtf8,
             fallback_protocol: None,
+            histograms: HistogramOptions::default(),
             limits: JobLimits::default(),
             relabel_rules: Vec::new(),
             metric_relabel_rules: Vec::new(),
@@ -94,8 +103,22 @@ pub struct JobLimits {
     pub label_name_bytes: u64,
     /// Bytes of a label value.
     pub label_value_bytes: u64,
+    /// Buckets of a native histogram; one with more is made coarser, and if that does not help fails the scrape.
+    pub histogram_buckets: u64,
+    /// The finest schema that native histograms are stored with.
+    pub histogram_schema_max: Option<i32>,
     /// Dropped targets that are remembered for display.
     pub kept_dropped_targets: u64,
+}
+
+impl JobLimits {
+    /// The finest schema whose buckets grow by at least `factor` from one to the next, if a factor is asked for.
+    pub fn schema_of_factor(factor: f64) -> Option<i32> {
+        (factor > 0.0).then(|| {
+            let finest = -factor.max(FACTOR_OF_FINEST).log2().log2();
+            (finest.floor() as i32).clamp(EXPONENTIAL_SCHEMA_MIN, EXPONENTIAL_SCHEMA_MAX)
+        })
+    }
 }
 
 /// What discovery found for a job: an input beside it, which changes by itself.
@@ -122,5 +145,26 @@ impl TargetGroup {
         let target = |a: &str| BTreeMap::from([("__address__".to_owned(), a.to_owned())]);
         let targets = addresses.into_iter().map(target).collect();
         TargetGroup { source: source.to_owned(), targets, labels }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schemas_of_growth_factors() {
+        for (factor, schema) in [
+            (0.0, None),
+            (1.0, Some(8)),
+            (1.002, Some(8)),
+            (1.0905, Some(3)),
+            (1.1, Some(2)),
+            (2.0, Some(0)),
+            (4.0, Some(-1)),
+            (1e30, Some(-4)),
+        ] {
+            assert_eq!(JobLimits::schema_of_factor(factor), schema, "{factor}");
+        }
     }
 }

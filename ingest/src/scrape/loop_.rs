@@ -216,6 +216,7 @@ impl Runner {
                 let mut intake = Intake {
                     job: &settings.job,
                     target_labels: &settings.target.labels,
+                    start_timestamps: self.context.options.start_timestamps,
                     time_ms,
                     cache: &mut self.cache,
                     families: &self.shared.families,
@@ -351,7 +352,7 @@ fn aligned(now_ms: TimestampMs, last_ms: TimestampMs, interval: Duration) -> Tim
 }
 
 fn first_tick(settings: &Settings, context: &Context) -> Instant {
-    Instant::now() + settings.target.offset(clock::now_ms(), context.offset_seed)
+    Instant::now() + settings.target.offset(clock::now_ms(), context.options.offset_seed)
 }
 
 #[cfg(test)]

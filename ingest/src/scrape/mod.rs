@@ -8,6 +8,7 @@
 
 mod body;
 mod cache;
+mod convert;
 mod error;
 mod families;
 pub mod fetch;
@@ -24,7 +25,7 @@ pub mod target;
 
 pub use error::ScrapeError;
 pub use fetch::{Append, Fetch, FetchError, FetchLimits, JobName};
-pub use job::{Discovered, Job, JobLimits, TargetGroup};
+pub use job::{Discovered, HistogramOptions, Job, JobLimits, TargetGroup};
 pub use pool::{Applied, Scraper, ScraperOptions};
 pub use stats::ScrapeStats;
 

@@ -30,6 +30,8 @@ pub struct ScraperOptions {
     pub cores: usize,
     /// Moves all offsets, so that two servers with the same targets do not scrape them at the same instant.
     pub offset_seed: u64,
+    /// Whether it is stored when counters began to count, where targets say so.
+    pub start_timestamps: bool,
 }
 
 /// What [`Scraper::apply`] changed on this core.
@@ -73,7 +75,7 @@ struct Found {
 impl Scraper {
     /// Nothing to scrape yet.
     pub fn new(options: ScraperOptions, fetch: Rc<dyn Fetch>, append: Rc<dyn Append>) -> Self {
-        let context = Rc::new(Context::new(fetch, append, options.offset_seed));
+        let context = Rc::new(Context::new(fetch, append, options));
         Scraper { options, context, pools: RefCell::default(), retiring: RefCell::default() }
     }
 

@@ -15,6 +15,8 @@ pub struct ScrapeStats {
     pub sample_limit_exceeded: u64,
     /// Failed because of a limit on labels.
     pub label_limits_exceeded: u64,
+    /// Failed because a native histogram had too many buckets.
+    pub histogram_limit_exceeded: u64,
     /// Samples in all bodies.
     pub samples_scraped: u64,
     /// Samples of a series that had one in the same scrape already.
@@ -36,6 +38,7 @@ impl ScrapeStats {
             body_size_exceeded,
             sample_limit_exceeded,
             label_limits_exceeded,
+            histogram_limit_exceeded,
             samples_scraped,
             samples_duplicate,
             samples_refused,
@@ -47,6 +50,7 @@ impl ScrapeStats {
         self.body_size_exceeded += body_size_exceeded;
         self.sample_limit_exceeded += sample_limit_exceeded;
         self.label_limits_exceeded += label_limits_exceeded;
+        self.histogram_limit_exceeded += histogram_limit_exceeded;
         self.samples_scraped += samples_scraped;
         self.samples_duplicate += samples_duplicate;
         self.samples_refused += samples_refused;
@@ -64,6 +68,7 @@ impl ScrapeStats {
         match error {
             ScrapeError::BodySize => self.body_size_exceeded += 1,
             ScrapeError::SampleLimit => self.sample_limit_exceeded += 1,
+            ScrapeError::HistogramBuckets => self.histogram_limit_exceeded += 1,
             ScrapeError::LabelLimit { .. }
             | ScrapeError::LabelNameLength { .. }
             | ScrapeError::LabelValueLength { .. } => self.label_limits_exceeded += 1,

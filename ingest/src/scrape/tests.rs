@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,8 @@ use tidemark_core::runtime::{self, clock, sim};
 use super::*;
 use crate::relabel::{Action, Rule, RuleOptions};
 use crate::scrape::status::Health;
+
+mod histograms;
 
 type Answer = Result<http::Response<Bytes>, FetchError>;
 
@@ -88,12 +91,20 @@ impl Append for Store {
                     assert_eq!(series.fingerprint.owner(3), *shard);
                     let labels = Labels::from_encoded(series.labels).expect("canonical");
                     for sample in series.samples {
-                        let value = if is_stale(sample.value) {
-                            "stale".to_owned()
-                        } else {
-                            sample.value.to_string()
+                        let detail = series.details.iter().find(|(t, _)| *t == sample.timestamp_ms);
+                        let histogram = detail.and_then(|(_, detail)| detail.histogram.as_ref());
+                        let value = match histogram {
+                            _ if is_stale(sample.value) => "stale".to_owned(),
+                            Some(histogram) => histogram.to_string(),
+                            None => sample.value.to_string(),
                         };
-                        let line = format!("{labels} {value}");
+                        let start = detail.map_or(0, |(_, detail)| detail.start_ms);
+                        let start =
+                            if start == 0 { String::new() } else { format!(" since {start}") };
+                        let mut line = format!("{labels} {value}{start}");
+                        for e in series.exemplars {
+                            let _ = write!(line, " # {} {}", e.labels, e.value);
+                        }
                         self.samples.borrow_mut().push((sample.timestamp_ms, line));
                     }
                 }
@@ -122,7 +133,7 @@ impl Bench {
 
     fn on_core(core: usize, cores: usize) -> Self {
         let (script, store) = (Rc::new(Script::default()), Rc::new(Store::default()));
-        let options = ScraperOptions { core, cores, offset_seed: 0 };
+        let options = ScraperOptions { core, cores, offset_seed: 0, start_timestamps: true };
         let scraper = Scraper::new(options, Rc::clone(&script) as _, Rc::clone(&store) as _);
         Bench { script, store, scraper }
     }
@@ -132,7 +143,11 @@ impl Bench {
     }
 
     fn body(&self, body: &str) {
-        let response = http::Response::builder().header("content-type", "text/plain");
+        self.body_of("text/plain", body);
+    }
+
+    fn body_of(&self, kind: &str, body: &str) {
+        let response = http::Response::builder().header("content-type", kind);
         self.answer("a", Ok(response.body(Bytes::copy_from_slice(body.as_bytes())).unwrap()));
     }
 
@@ -601,7 +616,7 @@ fn dropped_and_impossible_targets_are_told() {
 #[test]
 fn openmetrics_and_text_make_the_same_series() {
     let text = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_count 2\n";
-    let openmetrics = "# TYPE h histogram\n# UNIT h \nh_bucket{le=\"1.0\"} 1 # {trace_id=\"x\"} 0.5\n\
+    let openmetrics = "# TYPE h histogram\n# UNIT h \nh_bucket{le=\"1.0\"} 1\n\
                        h_bucket{le=\"+Inf\"} 2\nh_count 2\n# EOF\n";
     run(async |bench| {
         bench.body(text);

@@ -37,12 +37,7 @@ const GLOBALLY: &[(&str, Asks<Config>)] = &[
 
 /// Fields of a job.
 const PER_JOB: &[(&str, Asks<ScrapeConfig>)] = &[
-    ("scrape_native_histograms", |j| j.scrape_native_histograms == Some(true)),
-    ("convert_classic_histograms_to_nhcb", |j| j.convert_classic_histograms_to_nhcb == Some(true)),
-    ("native_histogram_bucket_limit", |j| j.native_histogram_bucket_limit > 0),
-    ("native_histogram_min_bucket_factor", |j| j.native_histogram_min_bucket_factor > 0.0),
     ("scrape_failure_log_file", |j| !j.scrape_failure_log_file.is_empty()),
-    ("track_timestamps_staleness", |j| j.track_timestamps_staleness),
     ("oauth2", |j| j.http.oauth2.is_some()),
     ("proxy_url", |j| j.http.proxy.proxy_url.is_some()),
     ("proxy_from_environment", |j| j.http.proxy.proxy_from_environment),

@@ -328,7 +328,7 @@ fn a_series_is_known_by_the_bytes_of_its_labels_alone() {
     let mut reordered = one.clone();
     reordered.labels.reverse();
     let mut with_exemplar = one.clone();
-    with_exemplar.exemplars.push(Vec::new());
+    with_exemplar.exemplars.push(schema::Exemplar::default());
     let early = series(&[("__name__", "a"), ("b", "1")], &[(i64::MIN, 1.0)]);
     let (mut known, mut names) = (KnownSeries::new(), Vec::new());
     let mut decoded = |body: Vec<schema::TimeSeries>| {
