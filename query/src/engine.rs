@@ -9,7 +9,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use tidemark_core::model::sample::Sample;
+use tidemark_core::model::sample::{Sample, is_stale};
 use tidemark_core::model::time::TimestampMs;
 use tidemark_core::runtime::clock::Instant;
 use tidemark_core::shards::Shards;
@@ -280,9 +280,17 @@ fn vector(batch: &Batch) -> Vec<VectorSample> {
 }
 
 fn matrix(batch: &Batch) -> Vec<Series> {
+    let times: Vec<TimestampMs> = batch.steps.iter().collect();
     let series = batch.rows.iter().map(|row| {
         let mut series = Series { labels: row.labels.clone(), ..Series::default() };
-        for (i, timestamp_ms) in batch.steps.iter().enumerate() {
+        series.floats.reserve_exact(row.cells.count_present());
+        if !row.cells.has_histograms() {
+            let samples = times.iter().zip(row.cells.floats());
+            let samples = samples.map(|(&timestamp_ms, &value)| Sample { timestamp_ms, value });
+            series.floats.extend(samples.filter(|sample| !is_stale(sample.value)));
+            return series;
+        }
+        for (i, &timestamp_ms) in times.iter().enumerate() {
             match row.cells.get(i) {
                 CellRef::Absent => {}
                 CellRef::Float(value) => series.floats.push(Sample { timestamp_ms, value }),

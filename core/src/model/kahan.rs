@@ -12,6 +12,17 @@ pub struct KahanSum {
     pub compensation: f64,
 }
 
+/// One addition, without a branch, so that loops over columns use whole registers: the sum and the compensation after it.
+#[inline]
+fn step(sum: f64, compensation: f64, value: f64) -> (f64, f64) {
+    let total = sum + value;
+    let sum_is_larger = sum.abs() >= value.abs();
+    let larger = if sum_is_larger { sum } else { value };
+    let smaller = if sum_is_larger { value } else { sum };
+    let compensated = compensation + ((larger - total) + smaller);
+    (total, if total.is_infinite() { 0.0 } else { compensated })
+}
+
 impl KahanSum {
     /// A sum of one value.
     #[inline]
@@ -22,15 +33,7 @@ impl KahanSum {
     /// Adds `value`. Once the sum is infinite there is nothing left to compensate.
     #[inline]
     pub fn add(&mut self, value: f64) {
-        let total = self.sum + value;
-        if total.is_infinite() {
-            self.compensation = 0.0;
-        } else if self.sum.abs() >= value.abs() {
-            self.compensation += (self.sum - total) + value;
-        } else {
-            self.compensation += (value - total) + self.sum;
-        }
-        self.sum = total;
+        (self.sum, self.compensation) = step(self.sum, self.compensation, value);
     }
 
     /// Adds another running sum.
@@ -53,6 +56,37 @@ impl KahanSum {
     #[inline]
     pub fn value(self) -> f64 {
         self.sum + self.compensation
+    }
+}
+
+/// Several running sums side by side.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KahanSums<const N: usize> {
+    sums: [f64; N],
+    compensations: [f64; N],
+}
+
+impl<const N: usize> Default for KahanSums<N> {
+    fn default() -> Self {
+        KahanSums { sums: [0.0; N], compensations: [0.0; N] }
+    }
+}
+
+impl<const N: usize> KahanSums<N> {
+    /// Adds a value to each sum, as [`KahanSum::add`] does.
+    #[inline]
+    pub fn add(&mut self, values: [f64; N]) {
+        for ((sum, compensation), value) in
+            self.sums.iter_mut().zip(&mut self.compensations).zip(values)
+        {
+            (*sum, *compensation) = step(*sum, *compensation, value);
+        }
+    }
+
+    /// The best value known of each.
+    #[inline]
+    pub fn values(&self) -> [f64; N] {
+        std::array::from_fn(|i| self.sums[i] + self.compensations[i])
     }
 }
 
@@ -87,5 +121,24 @@ mod tests {
         }
         a.merge(b);
         assert_eq!(a.value(), 2.0);
+    }
+
+    #[test]
+    fn sums_side_by_side_are_sums() {
+        let inf = f64::INFINITY;
+        let columns = [
+            [1.0, 1e100, 1.0, -1e100],
+            [0.1, 0.2, 0.3, -0.0],
+            [f64::MAX, f64::MAX, -f64::MAX, 1.0],
+            [inf, 1.0, -inf, 2.0],
+            [f64::NAN, 1.0, 2.0, inf],
+        ];
+        let (mut together, mut alone) = (KahanSums::<5>::default(), [KahanSum::default(); 5]);
+        for row in 0..4 {
+            together.add(columns.map(|column| column[row]));
+            alone.iter_mut().zip(columns).for_each(|(sum, column)| sum.add(column[row]));
+        }
+        let expected = alone.map(|sum| sum.value().to_bits());
+        assert_eq!(together.values().map(f64::to_bits), expected);
     }
 }

@@ -222,6 +222,15 @@ impl Accumulator {
         }
     }
 
+    /// The result at every step that has any sample.
+    fn write_floats(&mut self, op: AggregateOp, param: Option<&[f64]>, out: &mut [f64]) {
+        for (i, cell) in out.iter_mut().enumerate() {
+            if self.count[i] > 0.0 {
+                *cell = self.float(op, i, param);
+            }
+        }
+    }
+
     /// Takes over the state of the same group elsewhere.
     fn merge(
         &mut self,
@@ -406,7 +415,10 @@ impl Groups {
         for (labels, mut accumulator) in self.table.labels.into_iter().zip(self.accumulators) {
             let mut cells = Cells::absent(steps.count);
             let mut histograms = accumulator.histograms.take();
-            for i in 0..steps.count {
+            if histograms.is_none() {
+                accumulator.write_floats(op, param, cells.floats_mut());
+            }
+            for i in 0..histograms.as_ref().map_or(0, |_| steps.count) {
                 let float = (accumulator.count[i] > 0.0).then(|| accumulator.float(op, i, param));
                 let column = histograms.as_mut().filter(|column| column.is_present(i));
                 let cell = match (float, column) {

@@ -253,9 +253,7 @@ pub fn slide(
         if floats.is_empty() && histograms.is_empty() {
             continue;
         }
-        let inside = floats.len() + histograms.len();
-        seen.widest = seen.widest.max(inside);
-        seen.total += inside;
+        seen.count(floats.len() + histograms.len());
         kernel(&Window {
             floats: samples.floats.slice(floats.from, floats.to),
             histograms: samples.histograms.slice(histograms.from, histograms.to),
@@ -279,17 +277,32 @@ pub struct Seen {
     pub total: usize,
 }
 
+impl Seen {
+    /// Counts one window of so many samples.
+    #[inline]
+    pub fn count(&mut self, inside: usize) {
+        self.widest = self.widest.max(inside);
+        self.total += inside;
+    }
+}
+
 /// A pair of indexes that only moves forward.
 #[derive(Clone, Copy, Debug, Default)]
-struct Span {
-    from: usize,
-    to: usize,
+pub(crate) struct Span {
+    /// The first sample inside.
+    pub(crate) from: usize,
+    /// The first sample after it.
+    pub(crate) to: usize,
 }
 
 impl Span {
     /// To the samples after `reach.0`, up to and including `reach.1`.
     #[inline]
-    fn advance(&mut self, timestamps: &[TimestampMs], reach: (TimestampMs, TimestampMs)) {
+    pub(crate) fn advance(
+        &mut self,
+        timestamps: &[TimestampMs],
+        reach: (TimestampMs, TimestampMs),
+    ) {
         while self.from < timestamps.len() && timestamps[self.from] <= reach.0 {
             self.from += 1;
         }
@@ -299,11 +312,11 @@ impl Span {
         }
     }
 
-    fn len(self) -> usize {
+    pub(crate) fn len(self) -> usize {
         self.to - self.from
     }
 
-    fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self.from == self.to
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | family | shape | where |
 //! |---|---|---|
-//! | window functions | samples of a window -> cell | `rate*`, `over_time`, `predict`; dispatched by [`over_windows`] |
+//! | window functions | samples of a window -> cell | `rate*`, `over_time`, `predict`, and `sliding` where all are floats; dispatched by [`over_windows`] |
 //! | cell functions | float -> float | `math`, `time` |
 //! | row functions | labels -> labels | `labels` |
 //! | vector functions | whole batches | `eval::{histogram, sort, absent, info}` |
@@ -17,6 +17,7 @@ pub mod rate;
 pub mod rate_extended;
 mod rate_histogram;
 pub mod signature;
+mod sliding;
 pub mod time;
 
 use signature::Function;
@@ -27,6 +28,18 @@ use crate::eval::window::{KernelContext, Samples, Seen, WindowSpec, slide};
 /// Evaluates a window function for every step of one series; gives the cells and how many samples the windows held. `None`
 /// if `function` is none.
 pub fn over_windows(
+    function: Function,
+    samples: &Samples,
+    spec: &WindowSpec,
+    steps: Steps,
+    cx: &mut KernelContext<'_>,
+) -> Option<(Cells, Seen)> {
+    sliding::over_floats(function, samples, spec, steps, cx)
+        .or_else(|| over_each_window(function, samples, spec, steps, cx))
+}
+
+/// The same, every window by itself.
+fn over_each_window(
     function: Function,
     samples: &Samples,
     spec: &WindowSpec,

@@ -54,11 +54,17 @@ pub fn sum(w: &Window<'_>, cx: &mut KernelContext<'_>) -> Cell {
     if w.floats.is_empty() {
         return sum_histograms(w, cx);
     }
+    Cell::Float(sum_of(w.floats.v))
+}
+
+/// The compensated sum.
+#[inline]
+pub(super) fn sum_of(values: &[f64]) -> f64 {
     let mut sum = KahanSum::default();
-    for &v in w.floats.v {
+    for &v in values {
         sum.add(v);
     }
-    Cell::Float(if sum.sum.is_infinite() { sum.sum } else { sum.value() })
+    if sum.sum.is_infinite() { sum.sum } else { sum.value() }
 }
 
 fn sum_histograms(w: &Window<'_>, cx: &mut KernelContext<'_>) -> Cell {
@@ -95,7 +101,7 @@ pub fn avg(w: &Window<'_>, cx: &mut KernelContext<'_>) -> Cell {
 }
 
 /// The sum divided, unless it overflows: then the mean is carried along from there.
-fn mean(values: &[f64]) -> f64 {
+pub(super) fn mean(values: &[f64]) -> f64 {
     let mut sum = KahanSum::new(values[0]);
     for (i, &v) in values.iter().enumerate().skip(1) {
         let before = sum;

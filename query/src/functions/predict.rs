@@ -1,6 +1,6 @@
 //! Trends: `deriv`, `predict_linear`, `double_exponential_smoothing`.
 
-use tidemark_core::model::kahan::KahanSum;
+use tidemark_core::model::kahan::KahanSums;
 use tidemark_core::model::time::TimestampMs;
 
 use crate::eval::batch::Cell;
@@ -21,16 +21,13 @@ fn linear_regression(f: Slice<'_, f64>, intercept_ms: TimestampMs) -> (f64, f64)
     if f.v.iter().all(|v| *v == first) {
         return if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) };
     }
-    let [mut x_sum, mut y_sum, mut xy_sum, mut xx_sum] = [KahanSum::default(); 4];
+    let mut sums = KahanSums::<4>::default();
     for (&t, &y) in f.t.iter().zip(f.v) {
         let x = (t - intercept_ms) as f64 / 1000.0;
-        x_sum.add(x);
-        y_sum.add(y);
-        xy_sum.add(x * y);
-        xx_sum.add(x * x);
+        sums.add([x, y, x * y, x * x]);
     }
     let n = f.len() as f64;
-    let [x, y, xy, xx] = [x_sum, y_sum, xy_sum, xx_sum].map(KahanSum::value);
+    let [x, y, xy, xx] = sums.values();
     let covariance = xy - x * y / n;
     let variance = xx - x * x / n;
     let slope = covariance / variance;

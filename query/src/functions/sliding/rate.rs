@@ -1,0 +1,158 @@
+//! `rate` and its kin: two cursors a step.
+//!
+//! Where samples come at regular times, and steps too, every window has the same *shape*: the same distances between its edges and
+//! its samples. The factor of extrapolation follows from the shape, so it is computed again only when that changes, and when a
+//! counter is so close to zero that its first value limits it. Positions of resets are found once a series.
+
+use super::super::rate::RateKind;
+use super::{Place, Walk};
+use crate::eval::window::{Samples, Seen};
+
+/// `rate`, `increase` and `delta`.
+pub(super) fn rate(kind: RateKind, samples: &Samples, walk: Walk<'_>, out: &mut [f64]) -> Seen {
+    let (t, v) = (&samples.floats.timestamps, &samples.floats.values);
+    let resets = if kind.counter && !samples.rising { resets(v) } else { Vec::new() };
+    let mut next_reset = 0;
+    let mut extrapolator = Extrapolator::new(kind);
+    walk.each(|w| {
+        let last = w.to - 1;
+        if last == w.from {
+            return;
+        }
+        let first_value = v[w.from];
+        let mut difference = v[last] - first_value;
+        while resets.get(next_reset).is_some_and(|reset| *reset <= w.from) {
+            next_reset += 1;
+        }
+        for &reset in resets[next_reset..].iter().take_while(|reset| **reset <= last) {
+            difference += v[reset - 1];
+        }
+        let shape = Shape {
+            to_start_ms: t[w.from] - w.start_ms,
+            sampled_ms: t[last] - t[w.from],
+            to_end_ms: w.end_ms - t[last],
+            intervals: last - w.from,
+        };
+        out[w.step] = difference * extrapolator.factor(shape, first_value, difference);
+    })
+}
+
+/// The samples that are smaller than the one before.
+fn resets(values: &[f64]) -> Vec<usize> {
+    (1..values.len()).filter(|&i| values[i] < values[i - 1]).collect()
+}
+
+/// Where the samples of a window lie in it.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Shape {
+    to_start_ms: i64,
+    sampled_ms: i64,
+    to_end_ms: i64,
+    intervals: usize,
+}
+
+/// Knows the factor of the last shape.
+struct Extrapolator {
+    kind: RateKind,
+    shape: Shape,
+    range_seconds: f64,
+    to_start: f64,
+    sampled: f64,
+    to_end: f64,
+    factor: f64,
+}
+
+impl Extrapolator {
+    fn new(kind: RateKind) -> Self {
+        Extrapolator {
+            kind,
+            shape: Shape::default(),
+            range_seconds: 0.0,
+            to_start: 0.0,
+            sampled: 0.0,
+            to_end: 0.0,
+            factor: 0.0,
+        }
+    }
+
+    /// What to multiply a difference with.
+    #[inline]
+    fn factor(&mut self, shape: Shape, first_value: f64, difference: f64) -> f64 {
+        if shape != self.shape {
+            self.learn(shape);
+        }
+        let limits = self.kind.counter && difference > 0.0 && first_value >= 0.0;
+        // A first value above the difference puts zero further away than all that was sampled.
+        if limits && !(first_value >= difference && self.to_start <= self.sampled) {
+            let to_zero = self.sampled * (first_value / difference);
+            if to_zero < self.to_start {
+                return self.factor_from(to_zero);
+            }
+        }
+        self.factor
+    }
+
+    #[cold]
+    fn learn(&mut self, shape: Shape) {
+        self.shape = shape;
+        let Shape { to_start_ms, sampled_ms, to_end_ms, intervals } = shape;
+        self.range_seconds = (to_start_ms + sampled_ms + to_end_ms) as f64 / 1000.0;
+        self.to_start = to_start_ms as f64 / 1000.0;
+        self.sampled = sampled_ms as f64 / 1000.0;
+        self.to_end = to_end_ms as f64 / 1000.0;
+        let average = self.sampled / intervals as f64;
+        let threshold = average * 1.1;
+        if self.to_start >= threshold {
+            self.to_start = average / 2.0;
+        }
+        if self.to_end >= threshold {
+            self.to_end = average / 2.0;
+        }
+        self.factor = self.factor_from(self.to_start);
+    }
+
+    #[inline]
+    fn factor_from(&self, to_start: f64) -> f64 {
+        let factor = (self.sampled + to_start + self.to_end) / self.sampled;
+        if self.kind.per_second { factor / self.range_seconds } else { factor }
+    }
+}
+
+/// `irate` (of a counter) and `idelta`: between the last two samples.
+pub(super) fn instant_rate(
+    counter: bool,
+    samples: &Samples,
+    walk: Walk<'_>,
+    out: &mut [f64],
+) -> Seen {
+    let (t, v) = (&samples.floats.timestamps, &samples.floats.values);
+    walk.each(|Place { step, from, to, .. }| {
+        if to - from < 2 {
+            return;
+        }
+        let (before, now) = (v[to - 2], v[to - 1]);
+        let reset = counter && now < before;
+        let difference = if reset { now } else { now - before };
+        let seconds = (t[to - 1] - t[to - 2]) as f64 / 1000.0;
+        out[step] = if counter { difference / seconds } else { difference };
+    })
+}
+
+/// `changes` and `resets`: how many neighbours differ in the way that `differ` says.
+pub(super) fn count_pairs(
+    samples: &Samples,
+    walk: Walk<'_>,
+    out: &mut [f64],
+    differ: impl Fn(f64, f64) -> bool,
+) -> Seen {
+    let v = &samples.floats.values;
+    // How many up to each sample.
+    let mut count = 0_u32;
+    let counts: Vec<u32> = (0..v.len())
+        .map(|i| {
+            count += u32::from(i > 0 && differ(v[i - 1], v[i]));
+            count
+        })
+        .collect();
+    walk.each(|w| out[w.step] = f64::from(counts[w.to - 1] - counts[w.from]))
+}
