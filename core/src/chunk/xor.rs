@@ -71,7 +71,7 @@ impl Window {
     }
 
     /// The next xor.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(&mut self, reader: &mut BitReader<'_>) -> u64 {
         let head = reader.peek();
         if head >> 63 == 0 {
@@ -285,21 +285,6 @@ impl<'a> XorIter<'a> {
     }
 
     #[inline]
-    fn read_delta_of_delta(&mut self) -> i64 {
-        let ones = (!self.reader.peek()).leading_zeros().min(4);
-        self.reader.skip(if ones == 4 { 4 } else { ones + 1 });
-        let width = DELTA_WIDTHS[ones as usize];
-        match width {
-            0 => 0,
-            64 => self.reader.read(64) as i64,
-            _ => {
-                let low = self.reader.read(width) as i64;
-                if low > 1 << (width - 1) { low - (1 << width) } else { low }
-            }
-        }
-    }
-
-    #[inline]
     fn read_value(&mut self) {
         self.value ^= self.window.read(&mut self.reader);
     }
@@ -318,7 +303,7 @@ impl<'a> XorIter<'a> {
                 self.read_value();
             }
             _ => {
-                self.delta = self.delta.wrapping_add(self.read_delta_of_delta() as u64);
+                self.delta = self.delta.wrapping_add(read_delta_of_delta(&mut self.reader) as u64);
                 self.timestamp = self.timestamp.wrapping_add(self.delta as i64);
                 self.read_value();
             }
@@ -347,21 +332,60 @@ impl Iterator for XorIter<'_> {
 }
 
 /// Appends the samples of a chunk that lie in `range` to `out`, stopping at the first one past it.
+///
+/// The first two samples are read step by step. For the others the state lives in registers: a word holds whatever a sample
+/// begins with, and the usual sample (the same distance in time; the same value, or a xor within the window) is two tests.
 pub fn decode(bytes: &[u8], range: TimeRange, out: &mut SampleColumns) -> Result<(), ChunkError> {
     let mut samples = XorIter::new(bytes)?;
     let count = usize::from(samples.count);
     out.timestamps.reserve(count);
     out.values.reserve(count);
-    while samples.read < samples.count {
+    while samples.read < samples.count.min(2) {
         samples.step()?;
         if samples.timestamp > range.end_ms {
-            break;
+            return Ok(());
         }
         if samples.timestamp >= range.start_ms {
             out.push(samples.timestamp, f64::from_bits(samples.value));
         }
     }
+    let XorIter { mut reader, mut window, mut timestamp, mut delta, mut value, .. } = samples;
+    for sample in samples.read..samples.count {
+        let head = reader.peek();
+        if head >> 63 == 0 {
+            reader.skip(1);
+        } else {
+            delta = delta.wrapping_add(read_delta_of_delta(&mut reader) as u64);
+        }
+        timestamp = timestamp.wrapping_add(delta as i64);
+        value ^= window.read(&mut reader);
+        if reader.overran() {
+            return Err(ChunkError::Truncated { sample, count: samples.count });
+        }
+        if timestamp > range.end_ms {
+            break;
+        }
+        if timestamp >= range.start_ms {
+            out.push(timestamp, f64::from_bits(value));
+        }
+    }
     Ok(())
+}
+
+/// How much the distance to the sample before has grown.
+#[inline]
+fn read_delta_of_delta(reader: &mut BitReader<'_>) -> i64 {
+    let ones = (!reader.peek()).leading_zeros().min(4);
+    reader.skip(if ones == 4 { 4 } else { ones + 1 });
+    let width = DELTA_WIDTHS[ones as usize];
+    match width {
+        0 => 0,
+        64 => reader.read(64) as i64,
+        _ => {
+            let low = reader.read(width) as i64;
+            if low > 1 << (width - 1) { low - (1 << width) } else { low }
+        }
+    }
 }
 
 #[cfg(test)]
