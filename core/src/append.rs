@@ -397,6 +397,19 @@ impl AppendOutcome {
         }
     }
 
+    /// The counts alone.
+    pub(crate) fn counts(&self) -> AppendOutcome {
+        let AppendOutcome { appended, duplicates, new_series, stale, refused, .. } = *self;
+        AppendOutcome {
+            appended,
+            duplicates,
+            new_series,
+            stale,
+            refused,
+            ..AppendOutcome::default()
+        }
+    }
+
     /// Adds what another shard answered.
     pub fn merge(&mut self, other: AppendOutcome) {
         self.appended += other.appended;

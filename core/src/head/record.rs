@@ -5,13 +5,7 @@
 //! CRC, is theirs; `docs/formats/wal-records.md` is the page):
 //!
 //! ```text
-//! APPEND    entry | entry | ...           one batch
-//!   entry     head: uvarint               zigzag(series - series before) << 1 | new
-//!             labels length: uvarint, canonical encoding        if new
-//!             samples: uvarint
-//!             t0: varint                  minus t0 of the entry before
-//!             t1: varint                  minus t0, then deltas of deltas
-//!             values                      one after the other, see below
+//! APPEND    entry | entry | ...           one batch; see `append`
 //! METADATA  entry | entry | ...
 //!   entry     type: u8 | family, help, unit: uvarint length and text each
 //! SEAL      first, end: uvarint | idle before: varint
@@ -21,14 +15,14 @@
 //!             chunks in memory: uvarint, of each: sealed or open: u8, length: uvarint, encoded chunk
 //! DETAIL    entry | entry | ...           before the batch whose samples it belongs to, and in the checkpoint
 //!   entry     see `details`
-//!
-//! value     leading zero bytes << 4 | trailing zero bytes of (bits ^ bits before): u8, then the bytes between, big-endian;
-//!           0x80 if nothing changed
 //! ```
-//!
-//! Small integers and repeated values take 1 to 3 bytes, and encoding is a few shifts: the log is read once at most.
 
-use crate::chunk::bits::{BitReader, push_uvarint, push_varint, unzigzag, zigzag};
+mod append;
+mod values;
+
+pub use append::AppendEncoder;
+
+use crate::chunk::bits::{BitReader, push_uvarint, push_varint, unzigzag};
 use crate::head::chunk_list::ChunkRef;
 use crate::head::details::{SampleDetail, decode_detail};
 use crate::index::SeriesRef;
@@ -107,8 +101,8 @@ pub enum Record<'a> {
     },
 }
 
-/// Number of a batch's record in the WAL.
-pub const KIND_APPEND: u8 = 1;
+/// Number of a batch's record in the WAL, as the first versions wrote it; read, not written.
+const KIND_APPEND_1: u8 = 1;
 /// Number of a metadata record in the WAL.
 pub const KIND_METADATA: u8 = 2;
 /// Number of a seal record in the WAL.
@@ -118,6 +112,8 @@ pub const KIND_SEAL: u8 = 3;
 pub const KIND_STATE: u8 = 4;
 /// Number of a record of details, in the WAL and in the checkpoint.
 pub const KIND_DETAIL: u8 = 5;
+/// Number of a batch's record in the WAL.
+pub const KIND_APPEND: u8 = 6;
 
 /// A payload that passed its CRC and still makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -131,60 +127,6 @@ pub enum RecordError {
     /// A kind that this version does not know.
     #[error("the record kind {0} is unknown; it was written by a newer version")]
     UnknownKind(u8),
-}
-
-/// Encodes the payload of one batch, entry by entry.
-#[derive(Debug, Default)]
-pub struct AppendEncoder {
-    series: SeriesRef,
-    timestamp: TimestampMs,
-}
-
-impl AppendEncoder {
-    /// Begins a payload.
-    pub fn new() -> Self {
-        AppendEncoder::default()
-    }
-
-    /// Adds one series with its samples, and its labels if it is new.
-    #[inline]
-    pub fn push(
-        &mut self,
-        out: &mut Vec<u8>,
-        series: SeriesRef,
-        new_labels: Option<&[u8]>,
-        samples: &[Sample],
-    ) {
-        let step = zigzag(i64::from(series) - i64::from(self.series));
-        push_uvarint(out, step << 1 | u64::from(new_labels.is_some()));
-        self.series = series;
-        if let Some(labels) = new_labels {
-            push_bytes(out, labels);
-        }
-        push_uvarint(out, samples.len() as u64);
-        let first = samples.first().map_or(self.timestamp, |sample| sample.timestamp_ms);
-        let mut before = std::mem::replace(&mut self.timestamp, first);
-        let (mut delta, mut bits) = (0_i64, 0_u64);
-        for (i, sample) in samples.iter().enumerate() {
-            let step = sample.timestamp_ms.wrapping_sub(before);
-            push_varint(out, if i < 2 { step } else { step.wrapping_sub(delta) });
-            (before, delta) = (sample.timestamp_ms, step);
-            push_value(out, sample.value.to_bits() ^ bits);
-            bits = sample.value.to_bits();
-        }
-    }
-}
-
-#[inline]
-fn push_value(out: &mut Vec<u8>, xor: u64) {
-    let (leading, trailing) = match xor {
-        0 => (8, 0),
-        _ => (xor.leading_zeros() / 8, xor.trailing_zeros() / 8),
-    };
-    out.push((leading << 4 | trailing) as u8);
-    let width = (8 - leading - trailing) as usize;
-    let bytes = xor.checked_shl(leading * 8).unwrap_or(0).to_be_bytes();
-    out.extend_from_slice(&bytes[..width]);
 }
 
 /// Adds a metric family to a metadata payload.
@@ -251,7 +193,8 @@ pub fn decode(
 ) -> Result<(), RecordError> {
     let mut input = Input { bytes: payload };
     let done = match kind {
-        KIND_APPEND => decode_append(&mut input, apply),
+        KIND_APPEND => append::decode(&mut input, apply),
+        KIND_APPEND_1 => append::decode_1(&mut input, apply),
         KIND_METADATA => decode_metadata(&mut input, apply),
         KIND_SEAL => decode_seal(&mut input, apply),
         KIND_STATE => decode_state(&mut input, apply),
@@ -259,36 +202,6 @@ pub fn decode(
         other => return Err(RecordError::UnknownKind(other)),
     };
     done.ok_or(RecordError::Malformed { kind })
-}
-
-fn decode_append(input: &mut Input<'_>, apply: &mut dyn FnMut(&Record<'_>)) -> Option<()> {
-    let (mut series, mut timestamp) = (0_i64, 0_i64);
-    let mut samples = Vec::new();
-    while !input.bytes.is_empty() {
-        let head = input.uvarint()?;
-        series = series.checked_add(unzigzag(head >> 1))?;
-        let number = SeriesRef::try_from(series).ok()?;
-        if head & 1 == 1 {
-            apply(&Record::Series { series: number, labels: input.bytes()? });
-        }
-        let count = input.uvarint()?;
-        samples.clear();
-        let (mut before, mut delta, mut bits) = (timestamp, 0_i64, 0_u64);
-        for i in 0..count {
-            let step = input.varint()?;
-            let step = if i < 2 { step } else { step.wrapping_add(delta) };
-            (before, delta) = (before.wrapping_add(step), step);
-            bits ^= input.value()?;
-            samples.push(Sample { timestamp_ms: before, value: f64::from_bits(bits) });
-            if i == 0 {
-                timestamp = before;
-            }
-        }
-        if !samples.is_empty() {
-            apply(&Record::Samples { series: number, samples: &samples });
-        }
-    }
-    Some(())
 }
 
 fn decode_details(input: &mut Input<'_>, apply: &mut dyn FnMut(&Record<'_>)) -> Option<()> {
@@ -371,17 +284,14 @@ impl<'a> Input<'a> {
         std::str::from_utf8(self.bytes()?).ok()
     }
 
-    /// The xor of a value with the one before.
+    /// A number of 1 to 8 bytes.
     #[inline]
-    fn value(&mut self) -> Option<u64> {
-        let shape = u32::from(self.byte()?);
-        let (leading, trailing) = (shape >> 4, shape & 15);
-        let width = 8_u32.checked_sub(leading + trailing)? as usize;
-        let (bytes, rest) = self.bytes.split_at_checked(width)?;
+    fn little_endian(&mut self, bytes: usize) -> Option<u64> {
+        let (number, rest) = self.bytes.split_at_checked(bytes)?;
         self.bytes = rest;
         let mut word = [0; 8];
-        word[..width].copy_from_slice(bytes);
-        Some(u64::from_be_bytes(word).checked_shr(leading * 8).unwrap_or(0))
+        word[..bytes].copy_from_slice(number);
+        Some(u64::from_le_bytes(word))
     }
 }
 
@@ -400,7 +310,11 @@ mod tests {
         let value = prop_oneof![any::<u64>(), (0_u32..100).prop_map(|v| f64::from(v).to_bits())];
         let sample = (any::<i64>(), value)
             .prop_map(|(t, bits)| Sample { timestamp_ms: t, value: f64::from_bits(bits) });
-        proptest::collection::vec(sample, 1..8)
+        let regular = (0_i64..3, 0_i64..3, 1_usize..9).prop_map(|(t0, step, count)| {
+            let sample = |i| Sample { timestamp_ms: t0 + step * i as i64, value: 2.5 };
+            (0..count).map(sample).collect()
+        });
+        prop_oneof![proptest::collection::vec(sample, 1..8), regular]
     }
 
     proptest! {
@@ -419,19 +333,7 @@ mod tests {
         }
 
         #[test]
-        fn values_go_round_bit_for_bit(values: Vec<u64>) {
-            let mut out = Vec::new();
-            for &value in &values {
-                push_value(&mut out, value);
-            }
-            let mut input = Input { bytes: &out };
-            for value in values {
-                prop_assert_eq!(input.value(), Some(value));
-            }
-        }
-
-        #[test]
-        fn no_bytes_panic(kind in 0_u8..6, payload: Vec<u8>) {
+        fn no_bytes_panic(kind in 0_u8..8, payload: Vec<u8>) {
             let _ = decode_to_text(kind, &payload);
         }
     }
@@ -469,8 +371,15 @@ mod tests {
     fn the_bytes_are_fixed_for_ever() {
         let sample = |timestamp_ms, value| Sample { timestamp_ms, value };
         let (mut append, mut encoder) = (Vec::new(), AppendEncoder::new());
-        encoder.push(&mut append, 7, Some(b"\x01a\x01b"), &[sample(1000, 1.0), sample(1015, 2.5)]);
-        encoder.push(&mut append, 6, None, &[sample(1001, f64::NAN)]);
+        let entries = [
+            (7, Some(&b"\x01a\x01b"[..]), vec![sample(1000, 1.0), sample(1015, 2.5)]),
+            (6, None, vec![sample(1001, f64::NAN)]),
+            (7, None, vec![sample(1001, -3.0), sample(1002, 9_999.0), sample(1004, 0.1 + 0.2)]),
+            (8, None, vec![sample(1001, 4.0), sample(1016, 4.0), sample(1031, 4.0)]),
+        ];
+        for (series, labels, samples) in &entries {
+            encoder.push(&mut append, *series, *labels, samples);
+        }
         let (mut metadata, mut seal, mut state) = (Vec::new(), Vec::new(), Vec::new());
         let gauge = Metadata { kind: MetricType::Gauge, help: "h".into(), unit: String::new() };
         encode_metadata(&mut metadata, "up", &gauge);
@@ -481,7 +390,10 @@ mod tests {
             bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
         };
         for (payload, fixed) in [
-            (append, "1d040161016202d00f063ff01e067ff4020102067ff8"),
+            (
+                append,
+                "71040161016209d00f1e02c9f4011a02e0000000000000f87f040c020205c1244ee034333333b3b4107f040f0008",
+            ),
             (metadata, "02027570016800"),
             (seal, "00ac0203"),
             (state, "0e04016101620101027879"),
@@ -491,11 +403,34 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_value_takes_one_byte() {
-        let sample = |t| Sample { timestamp_ms: t, value: 1.5 };
-        let mut payload = Vec::new();
-        AppendEncoder::new().push(&mut payload, 0, None, &[sample(0), sample(15), sample(30)]);
-        assert_eq!(payload.len(), 2 + 3 + (3 + 1 + 1));
+    fn batches_of_the_first_versions_are_read() {
+        // Series 7 begins with the labels a="b" and gets 1.0 at 1000 and 2.5 at 1015; series 6 gets NaN at 1001.
+        let hex = "1d040161016202d00f063ff01e067ff4020102067ff8";
+        let byte = |i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
+        let payload: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+        let sample = |timestamp_ms, value| Sample { timestamp_ms, value };
+        let expected = [
+            Record::Series { series: 7, labels: b"\x01a\x01b" },
+            Record::Samples { series: 7, samples: &[sample(1000, 1.0), sample(1015, 2.5)] },
+            Record::Samples { series: 6, samples: &[sample(1001, f64::NAN)] },
+        ];
+        let expected: Vec<String> = expected.iter().map(|record| format!("{record:?}")).collect();
+        assert_eq!(decode_to_text(KIND_APPEND_1, &payload).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_samples_of_a_scrape_take_two_bytes_each() {
+        let (mut encoder, mut payload) = (AppendEncoder::new(), Vec::new());
+        for series in 0..100 {
+            let sample = Sample { timestamp_ms: 1_700_000_000_000, value: f64::from(series % 60) };
+            encoder.push(&mut payload, series, None, &[sample]);
+        }
+        assert_eq!(payload.len(), 6 + 2 * 100);
+        payload.clear();
+        let day: Vec<Sample> =
+            (0..5760).map(|i| Sample { timestamp_ms: i * 15_000, value: 7.0 }).collect();
+        AppendEncoder::new().push(&mut payload, 0, None, &day);
+        assert_eq!(payload.len(), 1 + 3 + 3 + 1, "what never changes costs nothing");
     }
 
     #[test]

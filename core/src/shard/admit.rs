@@ -51,6 +51,15 @@ enum Samples<'a> {
     Kept(usize, usize),
 }
 
+/// Memory for an admission: a buffer to use again, and how many series there may be.
+pub(super) struct Room {
+    pub(super) payload: Vec<u8>,
+    pub(super) series: usize,
+}
+
+/// Entries for which room is made beforehand; a record seldom holds more.
+const ENTRIES_RESERVED_MAX: usize = 16 << 10;
+
 /// The bounds of one append.
 pub(super) struct Bounds {
     /// Time of the newest sample that is taken.
@@ -76,8 +85,13 @@ impl<'a> Admission<'a> {
         head: &Head,
         bounds: &Bounds,
         outcome: &mut AppendOutcome,
+        room: Room,
     ) -> Self {
+        let Room { mut payload, series } = room;
+        payload.clear();
         let mut admission = Admission {
+            payload,
+            entries: Vec::with_capacity(series.min(ENTRIES_RESERVED_MAX)),
             next_series: head.next_series(),
             series_count: head.series_count(),
             ..Admission::default()
@@ -99,6 +113,11 @@ impl<'a> Admission<'a> {
     /// Whether its records are large enough.
     pub(super) fn is_full(&self) -> bool {
         self.payload.len().max(self.details_payload.len()) >= APPEND_RECORD_BYTES
+    }
+
+    /// How many entries it has.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// Whether nothing was admitted.

@@ -1,6 +1,6 @@
 //! Appending: admit, log, apply, and answer when the log is durable.
 
-use super::admit::{Admission, Bounds};
+use super::admit::{Admission, Bounds, Room};
 use super::{Inner, Shard};
 use crate::append::{AppendBatch, AppendOutcome, SeriesView};
 use crate::error::{Error, Result};
@@ -40,7 +40,8 @@ impl Inner {
         let bounds = Bounds::new(&self.options, clock::now_ms());
         let (mut series, mut pending) = (batch.series(), None);
         let mut outcome = AppendOutcome::default();
-        while self.append_some(&mut series, &mut pending, &bounds, &mut outcome)? {
+        let mut left = batch.series_count();
+        while self.append_some(&mut series, &mut pending, &bounds, &mut outcome, &mut left)? {
             yield_if_needed().await;
         }
         self.append_metadata(batch)?;
@@ -55,9 +56,13 @@ impl Inner {
         pending: &mut Option<SeriesView<'a>>,
         bounds: &Bounds,
         outcome: &mut AppendOutcome,
+        left: &mut usize,
     ) -> Result<bool> {
-        let before = outcome.clone();
-        let admission = Admission::take(series, pending, &self.head.borrow(), bounds, outcome);
+        let before = outcome.counts();
+        let room = Room { payload: self.payload.take(), series: *left };
+        let mut admission =
+            Admission::take(series, pending, &self.head.borrow(), bounds, outcome, room);
+        *left = left.saturating_sub(admission.len());
         if !admission.is_empty() {
             if let Err(error) = self.log(&admission) {
                 self.counters.borrow_mut().count(&before);
@@ -65,7 +70,9 @@ impl Inner {
             }
             admission.apply(&mut self.head.borrow_mut());
         }
-        Ok(pending.is_some() || admission.is_full())
+        let more = pending.is_some() || admission.is_full();
+        self.payload.set(std::mem::take(&mut admission.payload));
+        Ok(more)
     }
 
     fn log(&self, admission: &Admission<'_>) -> Result<()> {

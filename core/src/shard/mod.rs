@@ -75,6 +75,8 @@ struct Inner {
     wal: Wal,
     chunks: ChunkStore,
     counters: RefCell<Counters>,
+    /// Used again: the record of an append.
+    payload: Cell<Vec<u8>>,
     /// The series that the next tick begins to examine for being idle.
     next_idle: Cell<u32>,
     /// When the backlog was last empty or written.

@@ -81,6 +81,7 @@ impl Shard {
             wal,
             chunks,
             counters: RefCell::new(Counters::after_replay(&report)),
+            payload: Cell::default(),
             next_idle: Cell::new(0),
             spilled: Cell::new(Instant::now()),
             checkpoint_bytes: Cell::new(checkpoint_bytes),
