@@ -12,6 +12,7 @@
 //! This crate knows nothing of PromQL, HTTP or exposition formats.
 
 pub mod append;
+pub mod block;
 pub mod checkpoint;
 pub mod chunk;
 pub mod chunks;

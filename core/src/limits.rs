@@ -145,3 +145,24 @@ const _: () = assert!(APPEND_RECORD_BYTES + SERIES_LABELS_BYTES_MAX < WAL_RECORD
 
 /// Bytes of histograms and start timestamps that a shard keeps in memory; past it appends are refused.
 pub const DETAILS_BYTES_MAX: usize = 1 << 30;
+
+/// Bytes that one write of a block carries, whole pages.
+pub const BLOCK_WRITE_BYTES: usize = 1 << 20;
+
+/// Pages of a block that one read carries.
+pub const BLOCK_READ_PAGES_MAX: u32 = 16;
+
+/// Bytes of pages of blocks that a shard keeps in memory after reading.
+pub const BLOCK_CACHE_BYTES_MAX: u64 = 64 << 20;
+
+/// Bytes of pages that one who goes through a whole block keeps: the index page and the chunk pages that were read ahead.
+pub const BLOCK_CURSOR_BYTES_MAX: u64 = 4 << 20;
+
+/// Bytes of postings that the writer of a block holds before they go to a file for a while.
+pub const BLOCK_POSTINGS_BYTES_MAX: usize = 16 << 20;
+
+/// Samples of one chunk of a block that was cut from the head: two hours at 15 s.
+pub const CUT_CHUNK_SAMPLES_MAX: usize = 480;
+
+/// Samples of one chunk of a block that was compacted.
+pub const COMPACTED_CHUNK_SAMPLES_MAX: usize = 1920;

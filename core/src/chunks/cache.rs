@@ -1,6 +1,6 @@
-//! Recently read parts of the chunk files, in memory.
+//! Recently read parts of files, in memory: of the chunk files, and of blocks.
 //!
-//! Files are read in *extents* of 64 KiB, since direct I/O knows no page cache and the chunks of one spill lie side by side: a query
+//! Chunk files are read in *extents* of 64 KiB, since direct I/O knows no page cache and the chunks of one spill lie side by side: a query
 //! over many series finds most of its chunks in extents that were read for others. Which extent goes is decided by the clock: one
 //! that was used since it was last considered stays for another round. What is kept is bounded in bytes.
 
@@ -9,17 +9,15 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use crate::limits::CHUNK_CACHE_BYTES_MAX;
-
 /// Bytes of an extent; the last one of a file may be shorter.
 pub(super) const EXTENT_BYTES: u64 = 64 << 10;
 
 /// An extent: sequence number of the file, and number within it.
-pub(super) type Key = (u32, u32);
+pub(crate) type Key = (u32, u32);
 
 /// Extents of the files of one shard.
-#[derive(Default)]
-pub(super) struct Cache {
+pub(crate) struct Cache {
+    bytes_max: u64,
     extents: HashMap<Key, Extent>,
     /// Every key once, in the order in which they are considered.
     clock: VecDeque<Key>,
@@ -43,8 +41,18 @@ struct Extent {
 }
 
 impl Cache {
+    /// An empty cache that keeps at most `bytes_max` bytes.
+    pub(crate) fn new(bytes_max: u64) -> Self {
+        Cache {
+            bytes_max,
+            extents: HashMap::new(),
+            clock: VecDeque::new(),
+            stats: CacheStats::default(),
+        }
+    }
+
     /// The extent, if it is kept and reaches up to `end`. A file may have grown since its last extent was read.
-    pub(super) fn get(&mut self, key: Key, end: usize) -> Option<Rc<[u8]>> {
+    pub(crate) fn get(&mut self, key: Key, end: usize) -> Option<Rc<[u8]>> {
         let found = self.extents.get_mut(&key).filter(|extent| extent.bytes.len() >= end);
         let bytes = found.map(|extent| {
             extent.used = true;
@@ -56,13 +64,13 @@ impl Cache {
     }
 
     /// Keeps an extent, in place of a shorter state of it, and lets others go for it.
-    pub(super) fn insert(&mut self, key: Key, bytes: Rc<[u8]>) {
+    pub(crate) fn insert(&mut self, key: Key, bytes: Rc<[u8]>) {
         self.stats.bytes += bytes.len() as u64;
         match self.extents.insert(key, Extent { bytes, used: false }) {
             Some(before) => self.stats.bytes -= before.bytes.len() as u64,
             None => self.clock.push_back(key),
         }
-        while self.stats.bytes > CHUNK_CACHE_BYTES_MAX
+        while self.stats.bytes > self.bytes_max
             && let Some(key) = self.clock.pop_front()
         {
             if self.extents.get_mut(&key).is_some_and(|extent| std::mem::take(&mut extent.used)) {
@@ -73,8 +81,17 @@ impl Cache {
         }
     }
 
+    /// Lets everything of a file go.
+    pub(crate) fn forget(&mut self, file: u32) {
+        let Cache { extents, clock, stats, .. } = self;
+        clock.retain(|key| key.0 != file);
+        for (_, extent) in extents.extract_if(|key, _| key.0 == file) {
+            stats.bytes -= extent.bytes.len() as u64;
+        }
+    }
+
     /// How it stands.
-    pub(super) fn stats(&self) -> CacheStats {
+    pub(crate) fn stats(&self) -> CacheStats {
         self.stats
     }
 }
@@ -85,7 +102,8 @@ mod tests {
 
     #[test]
     fn what_is_used_stays_and_bytes_are_bounded() {
-        let mut cache = Cache::default();
+        const CHUNK_CACHE_BYTES_MAX: u64 = 4 << 20;
+        let mut cache = Cache::new(CHUNK_CACHE_BYTES_MAX);
         let extent: Rc<[u8]> = vec![0; EXTENT_BYTES as usize].into();
         let fits = (CHUNK_CACHE_BYTES_MAX / EXTENT_BYTES) as u32;
         cache.insert((0, 0), Rc::clone(&extent));
@@ -101,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_grown_extent_takes_the_place_of_its_former_state() {
-        let mut cache = Cache::default();
+        let mut cache = Cache::new(1 << 20);
         cache.insert((0, 0), vec![1; 10].into());
         assert!(cache.get((0, 0), 11).is_none());
         cache.insert((0, 0), vec![1; 20].into());

@@ -13,7 +13,7 @@
 //!
 //! Owned by the core that owns the shard.
 
-mod cache;
+pub(crate) mod cache;
 mod format;
 mod open;
 
@@ -24,7 +24,9 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 
 use crate::error::{Error, Result};
-use crate::limits::{CHUNK_BATCH_BYTES_MAX, CHUNK_FILE_BYTES_MAX, CHUNK_FILES_OPEN_MAX};
+use crate::limits::{
+    CHUNK_BATCH_BYTES_MAX, CHUNK_CACHE_BYTES_MAX, CHUNK_FILE_BYTES_MAX, CHUNK_FILES_OPEN_MAX,
+};
 use crate::runtime::disk::{BLOCK_BYTES, Disk, File, Open};
 
 pub use cache::CacheStats;
@@ -66,7 +68,7 @@ impl ChunkStore {
             disk,
             directory: directory.to_owned(),
             readers: RefCell::default(),
-            cache: RefCell::default(),
+            cache: RefCell::new(Cache::new(CHUNK_CACHE_BYTES_MAX)),
             writer: RefCell::default(),
             next: Cell::new(report.next_sequence),
             bytes: Cell::new(report.bytes),

@@ -1,0 +1,220 @@
+//! A block against a model: random series and matchers, every page damaged, a golden fixture.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::chunk::Encoding;
+use crate::chunk::xor::XorEncoder;
+use crate::error::{Error, Result};
+use crate::model::columns::SampleColumns;
+use crate::model::labels::Labels;
+use crate::model::matcher::{MatchOp, Matcher};
+use crate::model::time::TimeRange;
+use crate::runtime::disk::Disk;
+use crate::runtime::sim::{self, SimDisk};
+
+const BLOCKS: &str = "/shard/blocks";
+
+type Model = BTreeMap<Labels, Vec<Vec<(i64, f64)>>>;
+
+fn new_chunk(samples: &[(i64, f64)]) -> NewChunk {
+    let mut encoder = XorEncoder::new();
+    samples.iter().for_each(|&(t, v)| encoder.push(t, v));
+    NewChunk {
+        range: TimeRange::new(samples[0].0, samples[samples.len() - 1].0),
+        samples: samples.len() as u16,
+        encoding: Encoding::Xor,
+        bytes: encoder.seal(),
+        details: Vec::new(),
+    }
+}
+
+async fn write(disk: &Disk, sequence: u32, model: &Model) -> Result<Option<BlockMeta>> {
+    let plan = BlockPlan { sequence, level: 1, base_ms: 1000, cut_ms: 7_200_000, sources: vec![] };
+    let mut writer = BlockWriter::create(disk, Path::new(BLOCKS), plan).await?;
+    for (labels, chunks) in model {
+        writer.begin_series(labels.encoded());
+        for chunk in chunks {
+            writer.push(&new_chunk(chunk)).await?;
+        }
+        writer.end_series().await?;
+    }
+    writer.finish().await
+}
+
+async fn open(disk: &Disk, sequence: u32) -> Result<Block> {
+    Block::open(disk, Path::new(BLOCKS), sequence, Pages::new(1 << 20)).await
+}
+
+/// Everything that passes `matchers`.
+async fn read(
+    block: &Block,
+    matchers: &[Matcher],
+    range: TimeRange,
+) -> Result<Vec<(Labels, Vec<(i64, f64)>)>> {
+    let numbers = block.select(matchers).await?;
+    let mut found = Vec::new();
+    block
+        .series(&numbers, |_, labels, chunks| {
+            found.push((Labels::from_encoded(labels).unwrap(), chunks.to_vec()));
+        })
+        .await?;
+    let (mut all, mut scratch) = (Vec::new(), ReadScratch::default());
+    for (labels, chunks) in found {
+        let mut out = SampleColumns::new();
+        for chunk in &chunks {
+            block.read_chunk(chunk, range, u64::MAX, &mut scratch, &mut out).await?;
+        }
+        all.push((labels, out.timestamps.into_iter().zip(out.values).collect()));
+    }
+    Ok(all)
+}
+
+/// Some hundred series in several groups, some with several chunks.
+fn model(series: u32) -> Model {
+    let series = (0..series).map(|i| {
+        let (host, cpu) = (format!("host-{:02}", i % 23), (i / 23).to_string());
+        let name = if i % 3 == 0 { "a_total" } else { "b" };
+        let labels = Labels::from_pairs([("__name__", name), ("cpu", &cpu), ("host", &host)]);
+        let chunk =
+            |c: i64| (0..40).map(|s| (5000 + (c * 40 + s) * 15, f64::from(i) + s as f64)).collect();
+        (labels, (0..1 + i64::from(i % 3)).map(chunk).collect())
+    });
+    series.collect()
+}
+
+#[test]
+fn a_block_gives_back_what_was_written() {
+    sim::run(1, async {
+        let (disk, model) = (SimDisk::new(1).disk(), model(400));
+        let meta = write(&disk, 3, &model).await.unwrap().unwrap();
+        let block = open(&disk, 3).await.unwrap();
+        assert_eq!(block.meta(), &meta);
+        let samples: usize = model.values().flatten().map(Vec::len).sum();
+        assert_eq!((meta.series, meta.samples), (400, samples as u64));
+        assert_eq!(meta.range, TimeRange::new(5000, 5000 + 119 * 15));
+        let all = read(&block, &[], TimeRange::ALL).await.unwrap();
+        assert!(
+            all.iter().eq(model
+                .iter()
+                .map(|(l, c)| (l.clone(), c.concat()))
+                .collect::<Vec<_>>()
+                .iter())
+        );
+        let some = read(&block, &[Matcher::equal("host", "host-07")], TimeRange::new(5600, 5700))
+            .await
+            .unwrap();
+        assert!(
+            some.len() > 10
+                && some.iter().all(|(l, s)| {
+                    l.get("host") == Some("host-07")
+                        && s.iter().all(|(t, _)| (5600..=5700).contains(t))
+                })
+        );
+        assert!(block.label_names().eq(["__name__", "cpu", "host"]));
+        let mut values = Vec::new();
+        block
+            .label_values("__name__", |value, series| {
+                values.push((value.to_owned(), series));
+                true
+            })
+            .await
+            .unwrap();
+        assert_eq!(values, [("a_total".to_owned(), 134), ("b".to_owned(), 266)]);
+        block.verify().await.unwrap();
+        let mut cursor = BlockCursor::open(&disk, Path::new(BLOCKS), 3).await.unwrap();
+        for (i, labels) in (0..).zip(model.keys()) {
+            let (number, found, _) = cursor.advance().await.unwrap().unwrap();
+            assert_eq!((number, &*found), (i, labels.encoded()));
+        }
+        assert!(cursor.advance().await.unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_block_without_series_leaves_nothing() {
+    sim::run(1, async {
+        let disk = SimDisk::new(1);
+        let model = Model::from([(Labels::from_pairs([("a", "1")]), Vec::new())]);
+        assert_eq!(write(&disk.disk(), 3, &model).await.unwrap(), None);
+        assert!(disk.files().is_empty());
+    });
+}
+
+#[test]
+fn damage_is_told_and_never_read_as_samples() {
+    sim::run(1, async {
+        let (disk, model) = (SimDisk::new(1), model(300));
+        write(&disk.disk(), 3, &model).await.unwrap();
+        for (path, content) in disk.files() {
+            for byte in (7..content.len()).step_by(1499) {
+                disk.flip_bit(&path, byte as u64 * 8 + 3);
+                let damaged = async {
+                    let block = open(&disk.disk(), 3).await?;
+                    let verified = block.verify().await;
+                    assert!(verified.is_err(), "{} byte {byte}", path.display());
+                    for (labels, samples) in read(&block, &[], TimeRange::ALL).await? {
+                        assert_eq!(samples, model[&labels].concat());
+                    }
+                    Ok::<_, Error>(())
+                };
+                if let Err(error) = damaged.await {
+                    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+                }
+                disk.flip_bit(&path, byte as u64 * 8 + 3);
+            }
+        }
+        assert_eq!(open(&disk.disk(), 3).await.unwrap().meta().series, 300);
+    });
+}
+
+fn matcher() -> impl Strategy<Value = Matcher> {
+    let op = prop_oneof![
+        Just(MatchOp::Equal),
+        Just(MatchOp::NotEqual),
+        Just(MatchOp::Regex),
+        Just(MatchOp::NotRegex),
+    ];
+    let value = prop_oneof![
+        Just(""),
+        Just("x"),
+        Just("y"),
+        Just("x|y"),
+        Just("x|"),
+        Just(".*"),
+        Just(".+"),
+        Just("x.*"),
+        Just("x.+"),
+        Just("[xz]"),
+        Just("none"),
+    ];
+    (op, prop_oneof![Just("a"), Just("b"), Just("absent")], value)
+        .prop_map(|(op, name, value)| Matcher::new(op, name, value).unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn selects_what_a_scan_selects(
+        sets in proptest::collection::btree_set(
+            proptest::collection::btree_map("[abc]", "[xyz]{1,2}", 0..4), 1..30),
+        matchers in proptest::collection::vec(matcher(), 0..4),
+    ) {
+        let model: Model = sets
+            .iter()
+            .map(|set| set.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect::<Labels>())
+            .map(|labels| (labels, vec![vec![(7, 1.0)]]))
+            .collect();
+        let passes = |labels: &&Labels| matchers.iter().all(|m| m.matches(labels.get(m.name()).unwrap_or("")));
+        let expected: Vec<Labels> = model.keys().filter(passes).cloned().collect();
+        sim::run(1, async {
+            let disk = SimDisk::new(1).disk();
+            write(&disk, 1, &model).await.unwrap();
+            let found = read(&open(&disk, 1).await.unwrap(), &matchers, TimeRange::ALL).await.unwrap();
+            assert_eq!(found.into_iter().map(|(labels, _)| labels).collect::<Vec<_>>(), expected);
+        });
+    }
+}
