@@ -166,3 +166,12 @@ pub const CUT_CHUNK_SAMPLES_MAX: usize = 480;
 
 /// Samples of one chunk of a block that was compacted.
 pub const COMPACTED_CHUNK_SAMPLES_MAX: usize = 1920;
+
+/// Bytes of chunks that are held at once while a block is cut from the head.
+pub const CUT_BATCH_BYTES_MAX: usize = 16 << 20;
+
+/// Series that one synchronous step of a cut goes through.
+pub const CUT_SLICE_SERIES: u32 = 4096;
+
+/// Bytes between two chunks of a block that are read along rather than read apart.
+pub const BLOCK_READ_GAP_BYTES_MAX: u64 = 64 << 10;

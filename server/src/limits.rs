@@ -44,6 +44,9 @@ pub(crate) const TICK_EVERY: Duration = Duration::from_secs(1);
 /// How often a core forgets the remote-write series that were not sent since the last time.
 pub(crate) const KNOWN_SERIES_UNUSED_MAX: Duration = Duration::from_hours(1);
 
+/// How often shards look whether what takes long is due.
+pub(crate) const MAINTAIN_EVERY: Duration = Duration::from_secs(5);
+
 /// How often the log is made durable with `--wal.sync=interval`.
 pub(crate) const WAL_SYNC_INTERVAL: Duration = Duration::from_millis(100);
 

@@ -42,7 +42,9 @@ use crate::http::handlers::write::Spare;
 use crate::http::listener::{self, ListenerCounters, ListenerOptions};
 use crate::http::routes;
 use crate::jobs::{Clients, CurrentClients};
-use crate::limits::{BACKLOG, KNOWN_SERIES_UNUSED_MAX, TICK_EVERY, WAL_SYNC_INTERVAL};
+use crate::limits::{
+    BACKLOG, KNOWN_SERIES_UNUSED_MAX, MAINTAIN_EVERY, TICK_EVERY, WAL_SYNC_INTERVAL,
+};
 use crate::metrics::counters::Counters;
 use crate::settings::{Settings, Source};
 
@@ -167,6 +169,7 @@ async fn live(
     let background = [
         spawn_into(Queue::Control, follow(Rc::clone(node))),
         spawn_into(Queue::Background, tick(Rc::clone(node))),
+        spawn_into(Queue::Background, maintain(Rc::clone(node))),
         spawn_into(Queue::Control, reload(Rc::clone(node))),
     ];
     node.ctx.stop.wait().await;
@@ -200,6 +203,18 @@ async fn follow(node: Rc<Node>) {
         for found in &*found {
             node.note(&node.scraper().discovered(&found.job, Arc::clone(&found.groups)));
             yield_if_needed().await;
+        }
+    }
+}
+
+/// Lets every shard of this core do what takes long, one after the other.
+async fn maintain(node: Rc<Node>) {
+    loop {
+        sleep(MAINTAIN_EVERY).await;
+        for shard in node.local_shards() {
+            if let Err(error) = shard.maintain().await {
+                tracing::error!(%error, shard = %shard.dir().display(), "maintenance failed, and is tried again");
+            }
         }
     }
 }

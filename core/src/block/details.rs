@@ -8,6 +8,7 @@
 //!
 //! Times and not places in the chunk, so that a chunk may be read in part. Pure functions.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::chunk::bits::{push_uvarint, push_varint};
@@ -15,10 +16,11 @@ use crate::chunk::histogram;
 use crate::head::record::Input;
 use crate::model::columns::SampleColumns;
 
-/// Encodes the details of samples, if they have any.
-pub fn encode(samples: &SampleColumns, out: &mut Vec<u8>) {
+/// Encodes the details of some samples, if they have any.
+pub(super) fn encode(samples: &SampleColumns, range: Range<usize>, out: &mut Vec<u8>) {
     let mut before = 0;
-    for (i, &t) in samples.timestamps.iter().enumerate() {
+    for i in range {
+        let t = samples.timestamps[i];
         let histogram = samples.histograms.get(i).and_then(Option::as_ref);
         let start_ms = samples.start_timestamps.get(i).copied().unwrap_or(0);
         if histogram.is_none() && start_ms == 0 {

@@ -1,7 +1,7 @@
 //! What is known of a block without reading its pages: the end of its index, read when the block is opened.
 //!
 //! ```text
-//! footer    block, level: uvarint | first ms, last ms: varint | end of the head's windows: varint | series, samples, chunks: uvarint
+//! footer    block, level: uvarint | first ms, last ms: varint | end of the head's windows: varint | next series: uvarint | series, samples, chunks: uvarint
 //!           time that chunks are counted from: varint | sources: uvarint, of each its number: uvarint
 //!           series groups: uvarint, bytes of each: uvarint
 //!           names: uvarint, of each: text | values: uvarint | groups: uvarint, of each: first value: text | bytes: uvarint
@@ -14,6 +14,7 @@ use super::dictionary::{NameTable, ValueGroup};
 use super::series::push_text;
 use crate::chunk::bits::{push_uvarint, push_varint};
 use crate::head::record::Input;
+use crate::index::SeriesRef;
 use crate::model::time::{TimeRange, TimestampMs};
 
 /// What a block is.
@@ -27,6 +28,8 @@ pub struct BlockMeta {
     pub range: TimeRange,
     /// The end of the windows that had been cut from the head when it was written: every older sample is in blocks.
     pub cut_ms: TimestampMs,
+    /// The number that the next series of the shard would have had.
+    pub next_series: SeriesRef,
     /// How many series.
     pub series: u32,
     /// How many samples.
@@ -57,7 +60,9 @@ impl Footer {
         for time in [meta.range.start_ms, meta.range.end_ms, meta.cut_ms] {
             push_varint(&mut out, time);
         }
-        for count in [u64::from(meta.series), meta.samples, meta.chunks] {
+        for count in
+            [u64::from(meta.next_series), u64::from(meta.series), meta.samples, meta.chunks]
+        {
             push_uvarint(&mut out, count);
         }
         push_varint(&mut out, self.base_ms);
@@ -89,11 +94,21 @@ impl Footer {
         let level = input.uvarint32()?;
         let range = TimeRange::new(input.varint()?, input.varint()?);
         let cut_ms = input.varint()?;
-        let series = input.uvarint32()?;
+        let (next_series, series) = (input.uvarint32()?, input.uvarint32()?);
         let (samples, chunks) = (input.uvarint()?, input.uvarint()?);
         let base_ms = input.varint()?;
         let sources = (0..input.uvarint()?).map(|_| input.uvarint32()).collect::<Option<_>>()?;
-        let meta = BlockMeta { sequence, level, range, cut_ms, series, samples, chunks, sources };
+        let meta = BlockMeta {
+            sequence,
+            level,
+            range,
+            cut_ms,
+            next_series,
+            series,
+            samples,
+            chunks,
+            sources,
+        };
         let (mut end, mut series_groups) = (0_u64, vec![0]);
         for _ in 0..input.uvarint()? {
             end = end.checked_add(input.uvarint()?)?;
@@ -133,6 +148,7 @@ mod tests {
             level: 2,
             range: TimeRange::new(-5, 1 << 40),
             cut_ms: 1 << 41,
+            next_series: 70,
             series: 3,
             samples: 1 << 33,
             chunks: 9,

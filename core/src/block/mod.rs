@@ -15,13 +15,14 @@
 //! Which blocks a shard has is the business of [`crate::catalog`]. Owned by the shard's core.
 
 mod cursor;
-pub mod details;
+mod details;
 mod dictionary;
 mod gaps;
 mod meta;
 mod pages;
 mod postings;
 mod reader;
+mod seal;
 mod series;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use std::path::{Path, PathBuf};
 pub use cursor::BlockCursor;
 pub use meta::BlockMeta;
 pub use reader::{Block, Pages, ReadScratch};
+pub use seal::seal_all;
 pub use series::BlockChunk;
 pub use writer::{BlockPlan, BlockWriter, NewChunk};
 

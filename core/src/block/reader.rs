@@ -186,9 +186,8 @@ impl Block {
             Candidates::Literals(literals) => {
                 for literal in literals {
                     let Some(group) = table.group_of(literal) else { continue };
-                    self.values(group, |value, postings| match value == literal {
-                        true => postings.decode(end, &mut found),
-                        false => Some(()),
+                    self.values(group, |value, postings| {
+                        if value == literal { postings.decode(end, &mut found) } else { Some(()) }
                     })
                     .await?;
                 }
@@ -197,9 +196,8 @@ impl Block {
                 let prefix = if let Candidates::Prefix(prefix) = candidates { prefix } else { "" };
                 for group in table.groups_of(prefix) {
                     let wanted = |value: &str| matcher.matches(value) == accepted;
-                    self.values(group, |value, postings| match wanted(value) {
-                        true => postings.decode(end, &mut found),
-                        false => Some(()),
+                    self.values(group, |value, postings| {
+                        if wanted(value) { postings.decode(end, &mut found) } else { Some(()) }
                     })
                     .await?;
                 }

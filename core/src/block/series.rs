@@ -118,7 +118,8 @@ impl<'a> GroupDecoder<'a> {
     }
 
     /// Whether another series follows.
-    pub(super) fn has_next(&self) -> bool {
+    #[cfg(test)]
+    fn has_next(&self) -> bool {
         !self.input.bytes.is_empty()
     }
 
@@ -224,11 +225,14 @@ mod tests {
     use crate::model::labels::Labels;
     use proptest::prelude::*;
 
-    fn series() -> impl Strategy<Value = (Labels, Vec<(u32, u32, u16, u16, u16)>)> {
+    /// Gap, span, samples, bytes and bytes of details of a chunk.
+    type Shape = (u32, u32, u16, u16, u16);
+
+    fn series() -> impl Strategy<Value = (Labels, Vec<Shape>)> {
         let labels = proptest::collection::btree_map("[a-c]{1,2}", "[xé]{1,5}", 0..11);
         let labels =
             labels.prop_map(|pairs| pairs.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect());
-        (labels, proptest::collection::vec(any::<(u32, u32, u16, u16, u16)>(), 0..4))
+        (labels, proptest::collection::vec(any::<Shape>(), 0..4))
     }
 
     proptest! {

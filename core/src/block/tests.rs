@@ -22,7 +22,9 @@ type Model = BTreeMap<Labels, Vec<Vec<(i64, f64)>>>;
 
 fn new_chunk(samples: &[(i64, f64)]) -> NewChunk {
     let mut encoder = XorEncoder::new();
-    samples.iter().for_each(|&(t, v)| encoder.push(t, v));
+    for &(t, v) in samples {
+        encoder.push(t, v);
+    }
     NewChunk {
         range: TimeRange::new(samples[0].0, samples[samples.len() - 1].0),
         samples: samples.len() as u16,
@@ -33,7 +35,14 @@ fn new_chunk(samples: &[(i64, f64)]) -> NewChunk {
 }
 
 async fn write(disk: &Disk, sequence: u32, model: &Model) -> Result<Option<BlockMeta>> {
-    let plan = BlockPlan { sequence, level: 1, base_ms: 1000, cut_ms: 7_200_000, sources: vec![] };
+    let plan = BlockPlan {
+        sequence,
+        level: 1,
+        base_ms: 1000,
+        cut_ms: 7_200_000,
+        next_series: 9,
+        sources: vec![],
+    };
     let mut writer = BlockWriter::create(disk, Path::new(BLOCKS), plan).await?;
     for (labels, chunks) in model {
         writer.begin_series(labels.encoded());
@@ -81,7 +90,7 @@ fn model(series: u32) -> Model {
         let labels = Labels::from_pairs([("__name__", name), ("cpu", &cpu), ("host", &host)]);
         let chunk =
             |c: i64| (0..40).map(|s| (5000 + (c * 40 + s) * 15, f64::from(i) + s as f64)).collect();
-        (labels, (0..1 + i64::from(i % 3)).map(chunk).collect())
+        (labels, (0..=i64::from(i % 3)).map(chunk).collect())
     });
     series.collect()
 }
@@ -168,6 +177,28 @@ fn damage_is_told_and_never_read_as_samples() {
             }
         }
         assert_eq!(open(&disk.disk(), 3).await.unwrap().meta().series, 300);
+    });
+}
+
+/// A block as version 1 writes it: it has to stay readable for ever.
+const FIXTURE: [(&str, &[u8]); 2] = [
+    ("chunks", include_bytes!("fixtures/v1/chunks")),
+    ("index", include_bytes!("fixtures/v1/index")),
+];
+
+#[test]
+fn the_fixture_is_readable_and_is_what_is_written() {
+    sim::run(1, async {
+        let model = model(70);
+        let written = SimDisk::new(1);
+        write(&written.disk(), 3, &model).await.unwrap();
+        let stored = SimDisk::new(2);
+        for (name, content) in FIXTURE {
+            stored.put_file(&block_dir(Path::new(BLOCKS), 3).join(name), content);
+        }
+        assert!(written.files() == stored.files(), "the bytes are fixed for ever");
+        let all = read(&open(&stored.disk(), 3).await.unwrap(), &[], TimeRange::ALL).await.unwrap();
+        assert!(all.into_iter().eq(model.into_iter().map(|(l, c)| (l, c.concat()))));
     });
 }
 

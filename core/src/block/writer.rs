@@ -14,6 +14,7 @@ use super::series::{BlockChunk, GROUP_SERIES, GroupEncoder};
 use super::{CHUNKS_FILE, INDEX_FILE, block_dir};
 use crate::chunk::Encoding;
 use crate::error::Result;
+use crate::index::SeriesRef;
 use crate::limits::BLOCK_POSTINGS_BYTES_MAX;
 use crate::model::time::{TimeRange, TimestampMs};
 use crate::runtime::disk::Disk;
@@ -29,6 +30,8 @@ pub struct BlockPlan {
     pub base_ms: TimestampMs,
     /// The end of the windows that have been cut from the head.
     pub cut_ms: TimestampMs,
+    /// The number that the next series of the shard gets.
+    pub next_series: SeriesRef,
     /// The blocks that it is compacted from.
     pub sources: Vec<u32>,
 }
@@ -86,6 +89,7 @@ impl BlockWriter {
                 level: plan.level,
                 range: TimeRange::new(TimestampMs::MAX, TimestampMs::MIN),
                 cut_ms: plan.cut_ms,
+                next_series: plan.next_series,
                 series: 0,
                 samples: 0,
                 chunks: 0,

@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::limits::{
     CHUNK_BATCH_BYTES_MAX, CHUNK_CACHE_BYTES_MAX, CHUNK_FILE_BYTES_MAX, CHUNK_FILES_OPEN_MAX,
 };
+use crate::model::time::TimestampMs;
 use crate::runtime::disk::{BLOCK_BYTES, Disk, File, Open};
 
 pub use cache::CacheStats;
@@ -46,6 +47,15 @@ pub struct ChunkStore {
     /// Sequence number of the next file.
     next: Cell<u32>,
     bytes: Cell<u64>,
+    /// Of each file that holds chunks, or may: the end of its newest chunk, and its bytes.
+    files: RefCell<HashMap<u32, Contents>>,
+}
+
+/// What a file holds.
+#[derive(Clone, Copy)]
+struct Contents {
+    end_ms: TimestampMs,
+    bytes: u64,
 }
 
 struct Writer {
@@ -60,10 +70,20 @@ impl ChunkStore {
     pub async fn open(
         disk: Disk,
         directory: &Path,
-        on_chunk: impl FnMut(StoredChunk) -> Result<()>,
+        mut on_chunk: impl FnMut(StoredChunk) -> Result<()>,
     ) -> Result<(ChunkStore, OpenReport)> {
         disk.create_dir_all(directory).await?;
+        let mut ends: HashMap<u32, TimestampMs> = HashMap::new();
+        let on_chunk = |chunk: StoredChunk| {
+            let end_ms = ends.entry(chunk.location.file).or_insert(TimestampMs::MIN);
+            *end_ms = (*end_ms).max(chunk.range.end_ms);
+            on_chunk(chunk)
+        };
         let report = open::scan(&disk, directory, on_chunk).await?;
+        let files = report.lens.iter().map(|&(file, bytes)| {
+            let end_ms = ends.get(&file).copied().unwrap_or(TimestampMs::MIN);
+            (file, Contents { end_ms, bytes })
+        });
         let store = ChunkStore {
             disk,
             directory: directory.to_owned(),
@@ -72,6 +92,7 @@ impl ChunkStore {
             writer: RefCell::default(),
             next: Cell::new(report.next_sequence),
             bytes: Cell::new(report.bytes),
+            files: RefCell::new(files.collect()),
         };
         Ok((store, report))
     }
@@ -116,6 +137,12 @@ impl ChunkStore {
         }
         writer.end += bytes as u64;
         self.bytes.set(self.bytes.get() + bytes as u64);
+        let end_ms = chunks.iter().map(|chunk| chunk.range.end_ms).max();
+        let end_ms = end_ms.unwrap_or(TimestampMs::MIN);
+        let mut files = self.files.borrow_mut();
+        let file = files.entry(writer.sequence).or_insert(Contents { end_ms, bytes: 0 });
+        *file = Contents { end_ms: file.end_ms.max(end_ms), bytes: writer.end };
+        drop(files);
         self.writer.replace(Some(writer));
         Ok(())
     }
@@ -140,6 +167,32 @@ impl ChunkStore {
         self.next.set(sequence + 1);
         self.bytes.set(self.bytes.get() + BLOCK_BYTES as u64);
         Ok(Writer { file, sequence, end: BLOCK_BYTES as u64 })
+    }
+
+    /// Lets the next batch begin a new file. Not while a call of [`ChunkStore::append`] is under way.
+    pub fn rotate(&self) {
+        self.writer.take();
+    }
+
+    /// Removes the files that hold no chunk that ends at or after a time, but for the one that grows.
+    pub async fn remove_before(&self, floor_ms: TimestampMs) -> Result<()> {
+        let growing = self.writer.borrow().as_ref().map(|writer| writer.sequence);
+        let idle: Vec<u32> = {
+            let files = self.files.borrow();
+            let idle = files.iter().filter(|(_, file)| file.end_ms < floor_ms);
+            idle.map(|(file, _)| *file).filter(|file| Some(*file) != growing).collect()
+        };
+        for &file in &idle {
+            self.disk.remove(&self.path(file)).await?;
+            self.readers.borrow_mut().remove(&file);
+            self.cache.borrow_mut().forget(file);
+            let bytes = self.files.borrow_mut().remove(&file).map_or(0, |file| file.bytes);
+            self.bytes.set(self.bytes.get().saturating_sub(bytes));
+        }
+        if !idle.is_empty() {
+            self.disk.sync_dir(&self.directory).await?;
+        }
+        Ok(())
     }
 
     /// Reads one chunk and verifies its checksum.

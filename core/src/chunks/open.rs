@@ -22,6 +22,8 @@ pub struct OpenReport {
     pub torn: Vec<Error>,
     /// Damage that no crash explains: chunks in these places are lost.
     pub damaged: Vec<Error>,
+    /// Bytes of each file.
+    pub(super) lens: Vec<(u32, u64)>,
     /// Sequence number for the next new file.
     pub(super) next_sequence: u32,
 }
@@ -49,6 +51,7 @@ pub(super) async fn scan(
         let end = file.len().await?;
         report.files += 1;
         report.bytes += end;
+        report.lens.push((sequence, end));
         Scan { file, sequence, end }.run(&mut report, &mut on_chunk).await?;
     }
     Ok(report)

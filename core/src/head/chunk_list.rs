@@ -164,6 +164,16 @@ impl ChunkList {
         });
     }
 
+    /// Removes the chunks in chunk files that end before a time; how many there were.
+    pub fn remove_before(&mut self, floor_ms: TimestampMs) -> usize {
+        let gone = self.0.partition_point(|chunk| chunk.range().end_ms < floor_ms);
+        self.0.drain(..gone);
+        if self.0.is_empty() {
+            self.0 = Vec::new();
+        }
+        gone
+    }
+
     /// Heap bytes held.
     pub fn byte_len(&self) -> usize {
         self.0.capacity() * size_of::<ChunkRef>()

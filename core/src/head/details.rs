@@ -81,6 +81,19 @@ impl Details {
         }
     }
 
+    /// Forgets the details of a series before a time.
+    pub(super) fn forget_before(&mut self, series: SeriesRef, floor_ms: TimestampMs) {
+        let Some(of_series) = self.attached.get_mut(&series) else { return };
+        let gone = of_series.partition_point(|(t, _)| *t < floor_ms);
+        for (_, detail) in of_series.drain(..gone) {
+            self.bytes -= weight(&detail);
+        }
+        of_series.shrink_to_fit();
+        if of_series.is_empty() {
+            self.attached.remove(&series);
+        }
+    }
+
     /// Bytes in memory, about.
     pub fn byte_len(&self) -> usize {
         self.bytes

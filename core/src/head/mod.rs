@@ -22,6 +22,7 @@ pub mod record;
 pub mod series;
 #[cfg(test)]
 mod tests;
+pub mod truncate;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -31,7 +32,7 @@ use hashbrown::HashMap;
 use crate::chunk::{Encoding, xor::XorEncoder};
 use crate::index::SeriesRef;
 use crate::index::memory::MemoryIndex;
-use crate::index::symbols::Symbols;
+use crate::index::symbols::{SymbolList, Symbols};
 use crate::limits::{CHUNK_RANGE_MS_MAX, CHUNK_SAMPLES_MAX, SERIES_NUMBER_END};
 use crate::model::labels::{Fingerprint, Labels, is_canonical};
 use crate::model::sample::Sample;
@@ -44,7 +45,7 @@ use record::Record;
 use series::{Series, SeriesTable, window};
 
 /// The newest part of a shard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Head {
     symbols: Symbols,
     index: MemoryIndex,
@@ -57,6 +58,10 @@ pub struct Head {
     counts: Counts,
     /// No series below it begins any more: recovery met numbers up to here.
     first_free: SeriesRef,
+    /// Every sample before it is in blocks.
+    floor_ms: TimestampMs,
+    /// Numbers of series that recovery met twice, and the numbers that they have.
+    aliases: HashMap<SeriesRef, SeriesRef>,
     /// What [`Series::visit`] was called with last.
     visit: Cell<u32>,
     /// Reused: the symbols of a series that begins.
@@ -70,6 +75,8 @@ pub struct Counts {
     pub samples: u64,
     /// Series begun.
     pub series_created: u64,
+    /// Series forgotten.
+    pub series_removed: u64,
     /// Chunks begun.
     pub chunks_created: u64,
     /// Sealed chunks, wherever they are.
@@ -87,11 +94,32 @@ impl Default for Counts {
         Counts {
             samples: 0,
             series_created: 0,
+            series_removed: 0,
             chunks_created: 0,
             chunks_sealed: 0,
             chunks_open: 0,
             min_ms: TimestampMs::MAX,
             max_ms: TimestampMs::MIN,
+        }
+    }
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Head {
+            symbols: Symbols::default(),
+            index: MemoryIndex::default(),
+            series: SeriesTable::default(),
+            backlog: Backlog::default(),
+            metadata: MetadataTable::default(),
+            details: Details::default(),
+            unclaimed: HashMap::new(),
+            counts: Counts::default(),
+            first_free: 0,
+            floor_ms: TimestampMs::MIN,
+            aliases: HashMap::new(),
+            visit: Cell::new(0),
+            scratch: Vec::new(),
         }
     }
 }
@@ -122,6 +150,7 @@ impl Head {
             }
             Record::Stored { series, chunk } => self.store(series, chunk),
             Record::Restored { series, bytes, sealed } => self.restore(series, bytes, sealed),
+            Record::Detail { timestamp_ms, .. } if timestamp_ms < self.floor_ms => {}
             Record::Detail { series, timestamp_ms, detail, attached } => {
                 if attached {
                     self.details.restore(series, timestamp_ms, detail.clone());
@@ -132,9 +161,23 @@ impl Head {
         }
     }
 
-    fn append(&mut self, number: SeriesRef, samples: &[Sample]) {
+    fn append(&mut self, number: SeriesRef, mut samples: &[Sample]) {
         let mut details = self.details.take_staged(number);
-        let Some(series) = self.series.get_mut(number) else { return self.meet_unknown(number) };
+        if samples.first().is_some_and(|first| first.timestamp_ms < self.floor_ms) {
+            let blocks = samples.partition_point(|sample| sample.timestamp_ms < self.floor_ms);
+            samples = &samples[blocks..];
+        }
+        let Some(series) = self.series.get_mut(number) else {
+            return match self.aliases.get(&number) {
+                Some(&number) => {
+                    details
+                        .drain(..)
+                        .for_each(|(t, detail)| self.details.stage(number, t, &detail));
+                    self.append(number, samples);
+                }
+                None => self.meet_unknown(number),
+            };
+        };
         for &sample in samples {
             let t = sample.timestamp_ms;
             if series.open.last().is_some_and(|(last, _)| t <= last) {
@@ -160,8 +203,11 @@ impl Head {
 
     fn begin_series(&mut self, number: SeriesRef, labels: &[u8]) {
         let fingerprint = Fingerprint::of(labels);
-        let known = self.series.get(number).is_some() || self.find(fingerprint, labels).is_some();
-        if known || number >= SERIES_NUMBER_END || !is_canonical(labels) {
+        if self.series.get(number).is_some()
+            || number >= SERIES_NUMBER_END
+            || !is_canonical(labels)
+            || self.find(fingerprint, labels).is_some_and(|known| !self.supersede(known, number))
+        {
             return;
         }
         self.scratch.clear();
@@ -172,6 +218,32 @@ impl Head {
         for stored in self.unclaimed.remove(&number).unwrap_or_default() {
             self.store(number, stored);
         }
+    }
+
+    /// Recovery meets labels under a second number: the series was forgotten, when everything it had was in blocks, and came again. The
+    /// later number is the one that counts. Whether the earlier one has made way; if it has samples even so, the two are one.
+    #[cold]
+    fn supersede(&mut self, known: SeriesRef, number: SeriesRef) -> bool {
+        self.first_free = self.first_free.max(number.saturating_add(1));
+        let Some(series) = self.series.get(known) else { return true };
+        if number < known {
+            return false;
+        }
+        if series.open.count() > 0 || !series.chunks.as_slice().is_empty() {
+            self.aliases.insert(number, known);
+            for stored in self.unclaimed.remove(&number).unwrap_or_default() {
+                self.store(known, stored);
+            }
+            return false;
+        }
+        let mut symbols = Vec::new();
+        self.series.remove(known, &mut symbols);
+        self.counts.series_removed += 1;
+        for pair in SymbolList::new(&symbols) {
+            self.index.remove(&mut self.symbols, &[pair], &[known]);
+        }
+        self.index.remove_all(&[known]);
+        true
     }
 
     /// The definition of a series was lost; its number must not be given to another.
@@ -189,6 +261,10 @@ impl Head {
     }
 
     fn store(&mut self, number: SeriesRef, stored: ChunkRef) {
+        if stored.range().end_ms < self.floor_ms {
+            return;
+        }
+        let number = self.aliases.get(&number).copied().unwrap_or(number);
         let Some(series) = self.series.get_mut(number) else {
             self.meet_unknown(number);
             self.unclaimed.entry(number).or_default().push(stored);
@@ -221,6 +297,9 @@ impl Head {
         // The checkpoint's CRC was good; a chunk that cannot be read even so is left to the WAL.
         let Ok(open) = XorEncoder::resume(bytes) else { return };
         let Some((last, _)) = open.last() else { return };
+        if last < self.floor_ms {
+            return;
+        }
         if series.open.last().is_some_and(|(known, _)| last <= known) {
             return;
         }
@@ -283,6 +362,7 @@ impl Head {
 
     /// Ends recovery: forgets stored chunks whose series nobody defined, and says how many there were.
     pub fn forget_unclaimed(&mut self) -> usize {
+        self.aliases.clear();
         std::mem::take(&mut self.unclaimed).into_values().map(|chunks| chunks.len()).sum()
     }
 

@@ -6,6 +6,9 @@
 //! labels   symbols of label pairs, packed          64 KiB to a page
 //! ```
 //!
+//! Numbers are never given twice, so a table through which series pass has pages of which little is left: these become short
+//! sorted lists, and pages of which nothing is left are given back, as are pages of labels.
+//!
 //! A hit in the table counts only when the full labels are the same, so that nobody can make two series one by finding a
 //! collision of the hash.
 
@@ -114,8 +117,30 @@ impl Series {
 #[derive(Debug, Default)]
 pub struct SeriesTable {
     table: HashTable<SeriesRef>,
-    pages: Vec<Vec<Option<Series>>>,
-    labels: Vec<Vec<u8>>,
+    pages: Vec<Page>,
+    /// The number after the highest ever given.
+    end: SeriesRef,
+    labels: LabelPages,
+}
+
+/// The series of a stretch of numbers: by slot, or, where few are left, in a sorted list.
+#[derive(Debug, Default)]
+struct Page {
+    slots: Vec<Option<Series>>,
+    few: Vec<(u16, Series)>,
+    /// How many there are.
+    live: u16,
+}
+
+/// The labels of all series, as symbols.
+#[derive(Debug, Default)]
+struct LabelPages {
+    pages: Vec<Vec<u8>>,
+    /// Bytes of each page that belong to a series.
+    live: Vec<u32>,
+    /// The page that takes the labels of new series.
+    current: usize,
+    free: Vec<usize>,
 }
 
 impl SeriesTable {
@@ -140,65 +165,83 @@ impl SeriesTable {
     #[inline]
     pub fn get(&self, number: SeriesRef) -> Option<&Series> {
         let (page, slot) = address(number);
-        self.pages.get(page)?.get(slot)?.as_ref()
+        self.pages.get(page)?.get(slot)
     }
 
     /// The series with this number, to be changed.
     #[inline]
     pub(super) fn get_mut(&mut self, number: SeriesRef) -> Option<&mut Series> {
         let (page, slot) = address(number);
-        self.pages.get_mut(page)?.get_mut(slot)?.as_mut()
+        let page = self.pages.get_mut(page)?;
+        if slot < page.slots.len() {
+            return page.slots[slot].as_mut();
+        }
+        page.few(slot).map(|at| &mut page.few[at].1)
     }
 
     /// Adds a series under a number that is free, with its labels as [`Symbols::encode`] writes them.
     pub(super) fn insert(&mut self, number: SeriesRef, fingerprint: Fingerprint, symbols: &[u8]) {
-        let labels = self.push_labels(symbols);
+        let labels = self.labels.push(symbols);
         let (page, slot) = address(number);
-        while self.pages.len() <= page {
-            self.pages.push(Vec::new());
+        if self.pages.len() <= page {
+            self.pages.resize_with(page + 1, Page::default);
         }
-        let page = &mut self.pages[page];
-        if page.len() <= slot {
-            if page.capacity() <= slot {
-                // Doubling up to a whole page: small shards stay small, and full pages have no slack.
-                let capacity = (slot + 1).next_power_of_two().max(64);
-                page.reserve_exact(capacity - page.len());
-            }
-            page.resize_with(slot + 1, || None);
-        }
-        page[slot] = Some(Series {
+        let series = Series {
             fingerprint,
             open: XorEncoder::new(),
             chunks: ChunkList::default(),
             labels,
             last_value_known: false,
             visited: Cell::new(0),
-        });
+        };
+        self.pages[page].insert(slot, series);
+        self.end = self.end.max(number + 1);
         let SeriesTable { table, pages, .. } = self;
         table.insert_unique(hash(fingerprint), number, |&other| {
             let (page, slot) = address(other);
-            pages[page][slot].as_ref().map_or(0, |series| hash(series.fingerprint))
+            pages[page].get(slot).map_or(0, |series| hash(series.fingerprint))
         });
     }
 
-    fn push_labels(&mut self, symbols: &[u8]) -> u32 {
-        let room = |page: &Vec<u8>| page.len() + symbols.len() + 5 <= LABEL_PAGE_BYTES;
-        if !self.labels.last().is_some_and(room) {
-            self.labels.push(Vec::with_capacity(LABEL_PAGE_BYTES));
+    /// Takes a series out; its number is not given again. Its labels, as symbols, are appended to `symbols`.
+    pub(super) fn remove(&mut self, number: SeriesRef, symbols: &mut Vec<u8>) -> Option<Series> {
+        let series = self.get(number)?;
+        let (fingerprint, labels) = (series.fingerprint, series.labels);
+        symbols.extend_from_slice(self.labels.get(labels));
+        let entry = self.table.find_entry(hash(fingerprint), |&other| other == number);
+        if let Ok(entry) = entry {
+            entry.remove();
         }
-        let page = self.labels.len() - 1;
-        let start = self.labels[page].len();
-        push_uvarint(&mut self.labels[page], symbols.len() as u64);
-        self.labels[page].extend_from_slice(symbols);
-        (page << 16 | start) as u32
+        self.labels.release(labels);
+        let (page, slot) = address(number);
+        self.pages[page].remove(slot)
+    }
+
+    /// Moves the labels of a series away from a page of which little is left.
+    pub(super) fn settle_labels(&mut self, number: SeriesRef) {
+        let Some(labels) = self.get(number).map(|series| series.labels) else { return };
+        if let Some(moved) = self.labels.settle(labels)
+            && let Some(series) = self.get_mut(number)
+        {
+            series.labels = moved;
+        }
+    }
+
+    /// Gives back what the table of fingerprints has too much, when series have gone.
+    pub(super) fn shrink(&mut self) {
+        let SeriesTable { table, pages, .. } = self;
+        if table.len() * 4 < table.capacity() {
+            table.shrink_to(table.len() * 2, |&other| {
+                let (page, slot) = address(other);
+                pages[page].get(slot).map_or(0, |series| hash(series.fingerprint))
+            });
+        }
     }
 
     /// The labels of a series as symbols.
     #[inline]
     pub fn symbols_of(&self, series: &Series) -> &[u8] {
-        let page = &self.labels[(series.labels >> 16) as usize];
-        let mut input = Input { bytes: &page[(series.labels & 0xffff) as usize..] };
-        input.bytes().expect("labels are where the series says")
+        self.labels.get(series.labels)
     }
 
     /// The labels of a series.
@@ -218,19 +261,123 @@ impl SeriesTable {
 
     /// The number after the highest ever given.
     pub fn end(&self) -> SeriesRef {
-        let full = self.pages.len().saturating_sub(1) * SERIES_PER_PAGE;
-        (full + self.pages.last().map_or(0, Vec::len)) as SeriesRef
+        self.end
     }
 
     /// Heap bytes of table, records and labels, without the chunks.
     pub fn byte_len(&self) -> usize {
         self.table.allocation_size()
-            + self
-                .pages
-                .iter()
-                .map(|page| page.capacity() * size_of::<Option<Series>>())
-                .sum::<usize>()
-            + self.labels.iter().map(Vec::capacity).sum::<usize>()
+            + self.pages.capacity() * size_of::<Page>()
+            + self.pages.iter().map(Page::byte_len).sum::<usize>()
+            + self.labels.pages.iter().map(Vec::capacity).sum::<usize>()
+    }
+}
+
+impl Page {
+    fn few(&self, slot: usize) -> Option<usize> {
+        self.few.binary_search_by_key(&(slot as u16), |(slot, _)| *slot).ok()
+    }
+
+    #[inline]
+    fn get(&self, slot: usize) -> Option<&Series> {
+        match self.slots.get(slot) {
+            Some(series) => series.as_ref(),
+            None => self.few(slot).map(|at| &self.few[at].1),
+        }
+    }
+
+    fn insert(&mut self, slot: usize, series: Series) {
+        self.live += 1;
+        if !self.few.is_empty() {
+            let at = self.few.partition_point(|(other, _)| usize::from(*other) < slot);
+            self.few.insert(at, (slot as u16, series));
+            return;
+        }
+        let slots = &mut self.slots;
+        if slots.len() <= slot {
+            if slots.capacity() <= slot {
+                // Doubling up to a whole page: small shards stay small, and full pages have no slack.
+                let capacity = (slot + 1).next_power_of_two().max(64);
+                slots.reserve_exact(capacity - slots.len());
+            }
+            slots.resize_with(slot + 1, || None);
+        }
+        slots[slot] = Some(series);
+    }
+
+    fn remove(&mut self, slot: usize) -> Option<Series> {
+        let removed = match self.slots.get_mut(slot) {
+            Some(series) => series.take()?,
+            None => self.few.remove(self.few(slot)?).1,
+        };
+        self.live -= 1;
+        // A page that still grows keeps its slots.
+        let full = self.slots.len() == SERIES_PER_PAGE;
+        if full && usize::from(self.live) * 4 < SERIES_PER_PAGE {
+            let slots = std::mem::take(&mut self.slots).into_iter().enumerate();
+            let few = slots.filter_map(|(slot, series)| Some((slot as u16, series?)));
+            self.few = few.collect();
+        }
+        if self.few.len() * 2 < self.few.capacity() {
+            self.few.shrink_to_fit();
+        }
+        Some(removed)
+    }
+
+    fn byte_len(&self) -> usize {
+        self.slots.capacity() * size_of::<Option<Series>>()
+            + self.few.capacity() * size_of::<(u16, Series)>()
+    }
+}
+
+impl LabelPages {
+    fn push(&mut self, symbols: &[u8]) -> u32 {
+        let room = |page: &Vec<u8>| page.len() + symbols.len() + 5 <= LABEL_PAGE_BYTES;
+        if !self.pages.get(self.current).is_some_and(room) {
+            self.current = self.free.pop().unwrap_or(self.pages.len());
+            if self.current == self.pages.len() {
+                self.pages.push(Vec::new());
+                self.live.push(0);
+            }
+            self.pages[self.current].reserve_exact(LABEL_PAGE_BYTES);
+        }
+        let page = &mut self.pages[self.current];
+        let start = page.len();
+        push_uvarint(page, symbols.len() as u64);
+        page.extend_from_slice(symbols);
+        self.live[self.current] += (page.len() - start) as u32;
+        (self.current << 16 | start) as u32
+    }
+
+    #[inline]
+    fn get(&self, at: u32) -> &[u8] {
+        let page = &self.pages[(at >> 16) as usize];
+        let mut input = Input { bytes: &page[(at & 0xffff) as usize..] };
+        input.bytes().expect("labels are where the series says")
+    }
+
+    /// The labels at `at` are not needed any more.
+    fn release(&mut self, at: u32) {
+        let page = (at >> 16) as usize;
+        let mut length = Vec::with_capacity(5);
+        push_uvarint(&mut length, self.get(at).len() as u64);
+        self.live[page] -= (length.len() + self.get(at).len()) as u32;
+        if self.live[page] == 0 && page != self.current {
+            self.pages[page] = Vec::new();
+            self.free.push(page);
+        }
+    }
+
+    /// Where the labels at `at` are now, if they were moved away from a page of which little is left.
+    fn settle(&mut self, at: u32) -> Option<u32> {
+        let page = (at >> 16) as usize;
+        if page == self.current || self.live[page] as usize * 2 >= self.pages[page].len() {
+            return None;
+        }
+        let symbols = self.get(at).to_vec();
+        let moved = self.push(&symbols);
+        self.release(at);
+        Some(moved)
     }
 }
 
@@ -291,6 +438,39 @@ mod tests {
         }
         assert_eq!((table.len(), table.end()), (4, 3001));
         assert!(table.get(3000).is_some() && table.get(2).is_none() && table.get(4000).is_none());
+    }
+
+    #[test]
+    fn series_that_come_and_go_leave_no_trace() {
+        let (mut table, mut symbols) = (SeriesTable::default(), Vec::new());
+        let mut bytes = 0;
+        for round in 0..40_u32 {
+            let first = round * 3000;
+            for number in first..first + 3000 {
+                let labels = vec![number as u8; 20];
+                table.insert(number, Fingerprint(u128::from(number) << 64), &labels);
+            }
+            // One of each thousand stays.
+            for number in (first..first + 3000).filter(|n| n % 1000 != 7) {
+                symbols.clear();
+                assert!(table.remove(number, &mut symbols).is_some());
+                assert_eq!(symbols, vec![number as u8; 20]);
+                assert!(table.remove(number, &mut symbols).is_none());
+            }
+            for number in 0..table.end() {
+                table.settle_labels(number);
+            }
+            table.shrink();
+            if round == 19 {
+                bytes = table.byte_len();
+            }
+        }
+        assert!(table.byte_len() < bytes + 40_000, "{} after {bytes}", table.byte_len());
+        assert_eq!((table.len(), table.end()), (120, 120_000));
+        for number in (0..120_000).filter(|n| n % 1000 == 7) {
+            let series = table.get(number).unwrap();
+            assert_eq!(table.symbols_of(series), vec![number as u8; 20]);
+        }
     }
 
     #[test]

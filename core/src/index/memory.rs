@@ -4,7 +4,7 @@
 //! accepts the empty value cannot be answered by listing what it accepts; it *removes* the series whose value it
 //! rejects. The others each list what they accept, and the lists are intersected, the shortest first.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::SeriesRef;
 use super::postings::{Postings, intersect, subtract, union};
@@ -52,8 +52,14 @@ impl MemoryIndex {
                 None => self.names.entry(name.into()).or_default(),
             };
             label.series += 1;
-            if let Some(postings) = self.postings.get_mut(symbol as usize) {
-                postings.insert(series);
+            let known = self.postings.get_mut(symbol as usize);
+            if let Some(postings) = known {
+                if postings.as_slice().is_empty() {
+                    *postings = Postings::one(series);
+                    label.pairs.push(symbol);
+                } else {
+                    postings.insert(series);
+                }
             } else {
                 debug_assert_eq!(symbol as usize, self.postings.len());
                 self.postings.push(Postings::one(series));
@@ -67,6 +73,37 @@ impl MemoryIndex {
                 }
             }
             _ => self.all.push(series),
+        }
+    }
+
+    /// Removes the series `dead`, ascending, from the postings of `pairs`, which all have the same name, and forgets those pairs that
+    /// no other series has.
+    pub fn remove(&mut self, symbols: &mut Symbols, pairs: &[Symbol], dead: &[SeriesRef]) {
+        let Some(&first) = pairs.first() else { return };
+        let name = symbols.pair(first).0;
+        let Some(label) = self.names.get_mut(name) else { return };
+        let mut unused = HashSet::new();
+        for &pair in pairs {
+            let postings = &mut self.postings[pair as usize];
+            label.series -= postings.remove(dead);
+            if postings.as_slice().is_empty() {
+                unused.insert(pair);
+            }
+        }
+        label.pairs.retain(|pair| !unused.contains(pair));
+        if label.pairs.is_empty() {
+            self.names.remove(name);
+        } else if label.pairs.len() * 2 < label.pairs.capacity() {
+            label.pairs.shrink_to_fit();
+        }
+        unused.into_iter().for_each(|pair| symbols.forget(pair));
+    }
+
+    /// Removes the series `dead`, ascending, from the list of all; their pairs are removed by [`MemoryIndex::remove`].
+    pub fn remove_all(&mut self, dead: &[SeriesRef]) {
+        subtract(&mut self.all, dead);
+        if self.all.len() * 2 < self.all.capacity() {
+            self.all.shrink_to_fit();
         }
     }
 
@@ -196,6 +233,31 @@ mod tests {
                 "{op:?} {value}"
             );
         }
+    }
+
+    #[test]
+    fn what_is_removed_is_not_found_and_its_symbols_are_given_again() {
+        let set = |v: &str| Labels::from_pairs([("__name__", "m"), ("l", v)]);
+        let Fixture { mut symbols, mut index, .. } = fixture(["a", "b", "c"].map(set).to_vec());
+        let pairs = ["a", "c"].map(|v| symbols.find("l", v).unwrap());
+        let name = symbols.find("__name__", "m").unwrap();
+        index.remove(&mut symbols, &pairs, &[0, 2]);
+        index.remove(&mut symbols, &[name], &[0, 2]);
+        index.remove_all(&[0, 2]);
+        assert_eq!(index.select(&symbols, &[]), [1]);
+        assert_eq!(
+            index.select(&symbols, &[Matcher::new(MatchOp::Regex, "l", ".+").unwrap()]),
+            [1]
+        );
+        assert_eq!((symbols.len(), symbols.find("l", "a")), (2, None));
+        let mut encoded = Vec::new();
+        symbols.encode(set("a").encoded(), &mut encoded);
+        index.insert(&symbols, 3, &encoded);
+        assert_eq!(index.select(&symbols, &[Matcher::equal("l", "a")]), [3]);
+        assert_eq!(index.label_pairs("l").count(), 2);
+        let left = ["a", "b"].map(|v| symbols.find("l", v).unwrap());
+        index.remove(&mut symbols, &left, &[1, 3]);
+        assert!(!index.label_names().any(|name| name == "l"));
     }
 
     fn matcher() -> impl Strategy<Value = Matcher> {

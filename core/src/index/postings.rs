@@ -48,6 +48,22 @@ impl Postings {
         }
     }
 
+    /// Removes the series of `list`; how many there were.
+    pub fn remove(&mut self, list: &[SeriesRef]) -> usize {
+        let before = self.as_slice().len();
+        match &mut self.0 {
+            Kind::One(one) if list.binary_search(one).is_ok() => self.0 = Kind::Many(Vec::new()),
+            Kind::One(_) => {}
+            Kind::Many(many) => {
+                subtract(many, list);
+                if many.len() * 2 < many.capacity() {
+                    many.shrink_to_fit();
+                }
+            }
+        }
+        before - self.as_slice().len()
+    }
+
     /// Heap bytes held.
     pub fn byte_len(&self) -> usize {
         match &self.0 {

@@ -2,13 +2,16 @@
 //!
 //! ```text
 //! pages   64 KiB of pairs each, in canonical encoding; a pair never spans two
-//! starts  symbol -> page (16 bits), offset in it (16 bits); a pair ends where the next one of its page begins
+//! starts  symbol -> page (16 bits), offset in it (16 bits); a pair tells its own length
 //! table   hash of the pair -> symbol
 //! ```
 //!
 //! That is the text plus some 12 B a pair: no allocation and no pointer of its own. Pairs and not single strings, because a series
 //! then takes one number for each label, and because its labels are compared with a canonical encoding by comparing bytes, pair by
-//! pair, without decoding either. Symbols are never forgotten while the table lives.
+//! pair, without decoding either.
+//!
+//! A pair that no series has any more is *forgotten*: its symbol is given to another pair later, and the pairs that are left of a page
+//! of which most is forgotten move to another, so that a table through which pairs pass does not grow.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -18,7 +21,7 @@ use crate::chunk::bits::push_uvarint;
 use crate::limits::SERIES_LABELS_BYTES_MAX;
 use crate::model::labels::{Labels, Pairs, push_pair};
 
-/// The number of an interned pair. Numbers are given in ascending order from 0.
+/// The number of an interned pair. Small, as the numbers of forgotten pairs are given again.
 pub type Symbol = u32;
 
 const PAGE_BYTES: usize = 1 << 16;
@@ -31,6 +34,12 @@ pub struct Symbols {
     pages: Vec<Vec<u8>>,
     starts: Vec<u32>,
     table: HashTable<Symbol>,
+    /// Bytes of each page that belong to pairs.
+    live: Vec<u32>,
+    /// The page that takes new pairs.
+    current: usize,
+    free_pages: Vec<usize>,
+    forgotten: Vec<Symbol>,
 }
 
 impl Symbols {
@@ -41,7 +50,7 @@ impl Symbols {
 
     /// The symbol of a pair in canonical encoding, made if it has none. It is part of a label set, hence fits in a page.
     fn intern(&mut self, pair: &[u8]) -> Symbol {
-        let Symbols { pages, starts, table } = self;
+        let Symbols { pages, starts, table, .. } = self;
         let entry = table.entry(
             xxh3_64(pair),
             |&symbol| pair_of(pages, starts, symbol) == pair,
@@ -50,17 +59,77 @@ impl Symbols {
         match entry {
             Entry::Occupied(found) => *found.get(),
             Entry::Vacant(vacant) => {
-                let symbol = starts.len() as Symbol;
+                let free = self.forgotten.pop();
+                let symbol = free.unwrap_or(self.starts.len() as Symbol);
                 vacant.insert(symbol);
-                if pages.last().is_none_or(|page| page.len() + pair.len() >= PAGE_BYTES) {
-                    pages.push(Vec::with_capacity(PAGE_BYTES));
+                let start = self.push(pair);
+                match self.starts.get_mut(symbol as usize) {
+                    Some(place) => *place = start,
+                    None => self.starts.push(start),
                 }
-                let number = pages.len() - 1;
-                starts.push((number << 16 | pages[number].len()) as u32);
-                pages[number].extend_from_slice(pair);
                 symbol
             }
         }
+    }
+
+    /// Writes a pair to the page that takes new ones; where it stands.
+    fn push(&mut self, pair: &[u8]) -> u32 {
+        let fits = |page: &Vec<u8>| page.len() + pair.len() < PAGE_BYTES;
+        if !self.pages.get(self.current).is_some_and(fits) {
+            self.current = self.free_pages.pop().unwrap_or(self.pages.len());
+            if self.current == self.pages.len() {
+                self.pages.push(Vec::new());
+                self.live.push(0);
+            }
+            self.pages[self.current].reserve_exact(PAGE_BYTES);
+        }
+        let page = &mut self.pages[self.current];
+        let start = (self.current << 16 | page.len()) as u32;
+        page.extend_from_slice(pair);
+        self.live[self.current] += pair.len() as u32;
+        start
+    }
+
+    /// Forgets a pair that no series has any more.
+    pub(super) fn forget(&mut self, symbol: Symbol) {
+        let hash = xxh3_64(self.encoded(symbol));
+        let Ok(entry) = self.table.find_entry(hash, |&other| other == symbol) else { return };
+        entry.remove();
+        self.forgotten.push(symbol);
+        self.release(symbol);
+    }
+
+    /// The bytes that a symbol stood for are not needed any more.
+    fn release(&mut self, symbol: Symbol) {
+        let page = (self.starts[symbol as usize] >> 16) as usize;
+        self.live[page] -= self.encoded(symbol).len() as u32;
+        if page != self.current && self.live[page] as usize * 2 < self.pages[page].len() {
+            self.empty(page);
+        }
+    }
+
+    /// Moves what is left of a page to the one that takes new pairs, and gives its memory back.
+    fn empty(&mut self, page: usize) {
+        let bytes = std::mem::take(&mut self.pages[page]);
+        self.live[page] = 0;
+        let mut at = 0;
+        while at < bytes.len() {
+            let pair = &bytes[at..at + pair_len(&bytes[at..])];
+            let (pages, starts) = (&self.pages, &self.starts);
+            // A pair that was forgotten may have come again since; then it stands elsewhere.
+            let here = (page << 16 | at) as u32;
+            let same = |&symbol: &Symbol| {
+                let start = starts[symbol as usize];
+                start == here
+                    || (start >> 16 != page as u32 && pair_of(pages, starts, symbol) == pair)
+            };
+            let found = self.table.find(xxh3_64(pair), same).copied();
+            if let Some(symbol) = found.filter(|&symbol| self.starts[symbol as usize] == here) {
+                self.starts[symbol as usize] = self.push(pair);
+            }
+            at += pair.len();
+        }
+        self.free_pages.push(page);
     }
 
     /// The symbol of a pair, if it has one.
@@ -85,17 +154,17 @@ impl Symbols {
 
     /// How many pairs.
     pub fn len(&self) -> usize {
-        self.starts.len()
+        self.table.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.starts.is_empty()
+        self.table.is_empty()
     }
 
     /// Heap bytes held.
     pub fn byte_len(&self) -> usize {
-        self.pages.len() * PAGE_BYTES
+        self.pages.iter().map(Vec::capacity).sum::<usize>()
             + self.starts.capacity() * size_of::<u32>()
             + self.table.allocation_size()
     }
@@ -135,12 +204,28 @@ impl Symbols {
 #[inline]
 fn pair_of<'a>(pages: &'a [Vec<u8>], starts: &[u32], symbol: Symbol) -> &'a [u8] {
     let start = starts[symbol as usize];
-    let page = &pages[(start >> 16) as usize];
-    let end = match starts.get(symbol as usize + 1) {
-        Some(next) if next >> 16 == start >> 16 => (next & 0xffff) as usize,
-        _ => page.len(),
-    };
-    &page[(start & 0xffff) as usize..end]
+    let bytes = &pages[(start >> 16) as usize][(start & 0xffff) as usize..];
+    &bytes[..pair_len(bytes)]
+}
+
+/// Length of the pair that `bytes` begin with.
+#[inline]
+fn pair_len(bytes: &[u8]) -> usize {
+    let name = text_len(bytes);
+    name + text_len(&bytes[name..])
+}
+
+/// Length of the text that `bytes` begin with, its own length before it included.
+#[inline]
+fn text_len(bytes: &[u8]) -> usize {
+    match bytes {
+        [len @ ..0x80, ..] => 1 + *len as usize,
+        [low, high @ ..0x80, ..] => 2 + ((*low & 0x7f) as usize | (*high as usize) << 7),
+        [low, middle, high, ..] => {
+            3 + ((*low & 0x7f) as usize | ((*middle & 0x7f) as usize) << 7 | (*high as usize) << 14)
+        }
+        _ => unreachable!("a text begins with its length"),
+    }
 }
 
 /// The symbols of a label set, as [`Symbols::encode`] wrote them.
@@ -209,6 +294,32 @@ mod tests {
         for (set, symbol) in sets.iter().zip(made) {
             assert_eq!(&symbols.decode(&symbol), set);
         }
+    }
+
+    #[test]
+    fn pairs_that_come_and_go_leave_no_trace() {
+        let mut symbols = Symbols::new();
+        let stays = symbols_of(&mut symbols, &Labels::from_pairs([("stays", &*"x".repeat(300))]));
+        let mut bytes = 0;
+        for round in 0..60 {
+            let sets: Vec<Labels> = (0..2000)
+                .map(|i| Labels::from_pairs([("pod", &*format!("name-of-a-pod-{round}-{i}"))]))
+                .collect();
+            let made: Vec<_> = sets.iter().map(|set| symbols_of(&mut symbols, set)).collect();
+            for (set, made) in sets.iter().zip(&made) {
+                assert_eq!(&symbols.decode(made), set);
+            }
+            for made in made.iter().flat_map(|made| SymbolList::new(made)) {
+                symbols.forget(made);
+            }
+            if round == 9 {
+                bytes = symbols.byte_len();
+            }
+        }
+        assert!(symbols.byte_len() <= bytes * 3 / 2, "{} after {bytes}", symbols.byte_len());
+        assert_eq!(symbols.len(), 1);
+        assert_eq!(symbols.decode(&stays).get("stays"), Some(&*"x".repeat(300)));
+        assert_eq!(symbols.find("pod", "name-of-a-pod-3-7"), None);
     }
 
     proptest! {

@@ -210,7 +210,9 @@ impl<'a> Admission<'a> {
         let ascending = view.samples.iter().all(|sample| {
             sample.timestamp_ms > std::mem::replace(&mut last_ms, sample.timestamp_ms)
         });
-        if ascending && last_ms <= bounds.newest_ms {
+        let recent =
+            view.samples.first().is_some_and(|first| first.timestamp_ms >= head.floor_ms());
+        if ascending && recent && last_ms <= bounds.newest_ms {
             return Samples::All(view.samples);
         }
         self.sift(view, head, series, bounds, outcome)
@@ -236,7 +238,9 @@ impl<'a> Admission<'a> {
                 (None, None) => Verdict::Append,
             };
             let refused = match verdict {
-                _ if t == TimestampMs::MIN => Some(RefusalKind::TooOld),
+                Verdict::Append if t < head.floor_ms() || t == TimestampMs::MIN => {
+                    Some(RefusalKind::TooOld)
+                }
                 _ if t > bounds.newest_ms => Some(RefusalKind::TooFarInFuture),
                 Verdict::Append => {
                     self.kept.push(sample);
@@ -250,7 +254,12 @@ impl<'a> Admission<'a> {
                         || series.map_or_else(SampleColumns::new, |s| head.in_memory(s));
                     let known = known.get_or_insert_with(in_memory);
                     let repeated = holds(known, sample) || self.kept[start..].contains(&sample);
-                    (!repeated).then_some(RefusalKind::OutOfOrder)
+                    let kind = if t < head.floor_ms() || t == TimestampMs::MIN {
+                        RefusalKind::TooOld
+                    } else {
+                        RefusalKind::OutOfOrder
+                    };
+                    (!repeated).then_some(kind)
                 }
             };
             match refused {

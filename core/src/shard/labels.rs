@@ -1,21 +1,21 @@
-//! Label names, label values, series and metadata: what the metadata calls of the API ask for.
+//! Label names, label values, series and metadata: what the metadata calls of the API ask for, of the head and of the blocks.
 //!
-//! As in Prometheus, without matchers the names and values of the whole index answer if the shard has any sample in the range; with
-//! matchers those of the series that are selected.
+//! As in Prometheus, without matchers the names and values of a whole index answer if the head, or a block, has any sample in the range; with
+//! matchers those of the series that are selected. A damaged block is left out.
 
 use std::collections::BTreeSet;
 
 use hashbrown::HashSet;
 
-use super::Shard;
-use crate::error::Result;
+use super::{Inner, Shard};
+use crate::block::Block;
+use crate::error::{Error, Result};
 use crate::head::Head;
 use crate::index::symbols::SymbolList;
-use crate::model::labels::Labels;
+use crate::model::labels::{Labels, Pairs, get_encoded};
 use crate::model::matcher::Matcher;
 use crate::model::metadata::Metadata;
 use crate::model::time::TimeRange;
-use crate::runtime::yield_if_needed;
 
 impl Shard {
     /// The names of the labels of the series that pass `matchers` and have samples in `range`: sorted, at most `limit`.
@@ -26,16 +26,23 @@ impl Shard {
         limit: usize,
     ) -> Result<Vec<String>> {
         self.0.check_open()?;
-        yield_if_needed().await;
-        let head = self.0.head.borrow();
         let mut found = HashSet::new();
-        if !matchers.is_empty() {
-            head.for_each_selected(matchers, range, |labels| {
-                found.extend(labels.map(|symbol| head.symbols().pair(symbol).0));
-            });
-        } else if head.covers(range) {
-            found.extend(head.index().label_names());
-        }
+        self.0.names_in_head(matchers, range, &mut found);
+        self.0
+            .for_each_block(
+                range,
+                async |block, found: &mut HashSet<String>| {
+                    if matchers.is_empty() {
+                        block.label_names().for_each(|name| add(found, name));
+                        return Ok(());
+                    }
+                    let names =
+                        |labels: &[u8]| Pairs::new(labels).for_each(|(name, _)| add(found, name));
+                    for_each_selected(block, matchers, range, names).await
+                },
+                &mut found,
+            )
+            .await?;
         Ok(sorted(found, limit))
     }
 
@@ -48,17 +55,29 @@ impl Shard {
         limit: usize,
     ) -> Result<Vec<String>> {
         self.0.check_open()?;
-        yield_if_needed().await;
-        let head = self.0.head.borrow();
-        let pair = |symbol| head.symbols().pair(symbol);
         let mut found = HashSet::new();
-        if !matchers.is_empty() {
-            head.for_each_selected(matchers, range, |labels| {
-                found.extend(labels.map(pair).find(|(n, _)| *n == name).map(|(_, value)| value));
-            });
-        } else if head.covers(range) {
-            found.extend(head.index().label_pairs(name).map(|(symbol, _)| pair(symbol).1));
-        }
+        self.0.values_in_head(name, matchers, range, &mut found);
+        self.0
+            .for_each_block(
+                range,
+                async |block, found: &mut HashSet<String>| {
+                    if matchers.is_empty() {
+                        let every = |value: &str, _| {
+                            add(found, value);
+                            true
+                        };
+                        return block.label_values(name, every).await;
+                    }
+                    let value = |labels: &[u8]| {
+                        if let Some(value) = get_encoded(labels, name) {
+                            add(found, value);
+                        }
+                    };
+                    for_each_selected(block, matchers, range, value).await
+                },
+                &mut found,
+            )
+            .await?;
         Ok(sorted(found, limit))
     }
 
@@ -70,15 +89,18 @@ impl Shard {
         limit: usize,
     ) -> Result<Vec<Labels>> {
         self.0.check_open()?;
-        yield_if_needed().await;
-        let head = self.0.head.borrow();
         let mut found = BTreeSet::new();
-        head.for_each_selected(matchers, range, |labels| {
-            found.insert(labels.map(|symbol| head.symbols().pair(symbol)).collect());
-            if found.len() > limit {
-                found.pop_last();
-            }
-        });
+        self.0.series_in_head(matchers, range, limit, &mut found);
+        self.0
+            .for_each_block(
+                range,
+                async |block, found: &mut BTreeSet<Labels>| {
+                    let keep = |labels: &[u8]| keep(found, Labels::from_encoded(labels), limit);
+                    for_each_selected(block, matchers, range, keep).await
+                },
+                &mut found,
+            )
+            .await?;
         Ok(found.into_iter().collect())
     }
 
@@ -87,6 +109,76 @@ impl Shard {
         let head = self.0.head.borrow();
         let families = head.metadata().iter();
         families.map(|(family, metadata)| (family.to_owned(), metadata.clone())).collect()
+    }
+}
+
+impl Inner {
+    /// Asks every block that may have samples in `range`; one that turns out to be damaged is put aside.
+    async fn for_each_block<T>(
+        &self,
+        range: TimeRange,
+        mut ask: impl AsyncFnMut(&Block, &mut T) -> Result<()>,
+        found: &mut T,
+    ) -> Result<()> {
+        for block in self.catalog.blocks().iter().filter(|b| b.meta().range.overlaps(range)) {
+            match ask(block, found).await {
+                Err(error @ Error::Corrupt { .. }) => {
+                    self.catalog.report(block.meta().sequence, &error);
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn names_in_head(&self, matchers: &[Matcher], range: TimeRange, found: &mut HashSet<String>) {
+        let head = self.head.borrow();
+        if !matchers.is_empty() {
+            head.for_each_selected(matchers, range, |labels| {
+                labels.for_each(|symbol| add(found, head.symbols().pair(symbol).0));
+            });
+        } else if head.covers(range) {
+            head.index().label_names().for_each(|name| add(found, name));
+        }
+    }
+
+    fn values_in_head(
+        &self,
+        name: &str,
+        matchers: &[Matcher],
+        range: TimeRange,
+        found: &mut HashSet<String>,
+    ) {
+        let head = self.head.borrow();
+        let pair = |symbol| head.symbols().pair(symbol);
+        if !matchers.is_empty() {
+            head.for_each_selected(matchers, range, |mut labels| {
+                let value = labels.find_map(|symbol| {
+                    let (found, value) = pair(symbol);
+                    (found == name).then_some(value)
+                });
+                if let Some(value) = value {
+                    add(found, value);
+                }
+            });
+        } else if head.covers(range) {
+            let pairs = head.index().label_pairs(name);
+            pairs.for_each(|(symbol, _)| add(found, pair(symbol).1));
+        }
+    }
+
+    fn series_in_head(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        limit: usize,
+        found: &mut BTreeSet<Labels>,
+    ) {
+        let head = self.head.borrow();
+        head.for_each_selected(matchers, range, |labels| {
+            let labels = labels.map(|symbol| head.symbols().pair(symbol)).collect();
+            keep(found, Some(labels), limit);
+        });
     }
 }
 
@@ -112,9 +204,39 @@ impl Head {
     }
 }
 
-fn sorted(found: HashSet<&str>, limit: usize) -> Vec<String> {
-    let mut texts: Vec<&str> = found.into_iter().collect();
+/// Calls `visit` with the labels of the series of a block that pass `matchers` and have a chunk in `range`.
+async fn for_each_selected(
+    block: &Block,
+    matchers: &[Matcher],
+    range: TimeRange,
+    mut visit: impl FnMut(&[u8]),
+) -> Result<()> {
+    let numbers = block.select(matchers).await?;
+    block
+        .series(&numbers, |_, labels, chunks| {
+            if chunks.iter().any(|chunk| chunk.range.overlaps(range)) {
+                visit(labels);
+            }
+        })
+        .await
+}
+
+fn add(found: &mut HashSet<String>, text: &str) {
+    if !found.contains(text) {
+        found.insert(text.to_owned());
+    }
+}
+
+fn keep(found: &mut BTreeSet<Labels>, labels: Option<Labels>, limit: usize) {
+    found.extend(labels);
+    if found.len() > limit {
+        found.pop_last();
+    }
+}
+
+fn sorted(found: HashSet<String>, limit: usize) -> Vec<String> {
+    let mut texts: Vec<String> = found.into_iter().collect();
     texts.sort_unstable();
     texts.truncate(limit);
-    texts.into_iter().map(str::to_owned).collect()
+    texts
 }

@@ -1,10 +1,11 @@
-//! A shard: a fixed part of all series, with its own head, write-ahead log, chunk files and checkpoint. One core owns it.
+//! A shard: a fixed part of all series, with its own head, write-ahead log, chunk files, checkpoint and blocks. One core owns it.
 //!
 //! ```text
 //! append: admit -> wal.buffer -> head.apply -> wal.commit().await -> answer
-//! select: index -> pinned series; reading: chunk files, then chunks in memory
+//! select: index -> pinned series; reading: blocks, then chunk files, then chunks in memory
 //! tick:   seal idle chunks -> spill sealed chunks -> checkpoint -> retire WAL segments
-//! open:   checkpoint -> directories of the chunk files -> WAL, all through head.apply
+//! maintain: cut a block from the head -> forget what is in it
+//! open:   catalog of blocks -> checkpoint -> directories of the chunk files -> WAL, all through head.apply
 //! ```
 //!
 //! Whatever changes the head is a synchronous function; awaits stand before or after it, and no borrow crosses one. What is durable
@@ -13,6 +14,7 @@
 
 mod admit;
 mod append;
+mod cut;
 mod labels;
 mod open;
 mod select;
@@ -26,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::catalog::Catalog;
 use crate::chunks::ChunkStore;
 use crate::error::{Error, Result};
 use crate::head::Head;
@@ -74,6 +77,11 @@ struct Inner {
     head: RefCell<Head>,
     wal: Wal,
     chunks: ChunkStore,
+    catalog: Catalog,
+    /// Held by every selection that sees the head as it is now.
+    pin: RefCell<Rc<()>>,
+    /// After a cut, what the selections from before hold; the head forgets when they are gone.
+    truncation: RefCell<Option<Rc<()>>>,
     counters: RefCell<Counters>,
     /// Used again: the record of an append.
     payload: Cell<Vec<u8>>,
@@ -82,8 +90,12 @@ struct Inner {
     /// When the backlog was last empty or written.
     spilled: Cell<Instant>,
     checkpoint_bytes: Cell<u64>,
+    /// Whether a checkpoint is worth its cost whatever the length of the log.
+    checkpoint_wanted: Cell<bool>,
     /// Whether a tick is under way.
     ticking: Cell<bool>,
+    /// Whether maintenance is under way.
+    maintaining: Cell<bool>,
     closing: Cell<bool>,
 }
 

@@ -1,4 +1,4 @@
-//! Opening a shard: checkpoint, directories of the chunk files, WAL, all through [`Head::apply`]; then closing it.
+//! Opening a shard: catalog, checkpoint, directories of the chunk files, WAL, all through [`Head::apply`]; then closing it.
 //!
 //! The order matters for memory and time, not for the result: the checkpoint defines the series, the chunk files' chunks take the
 //! place of copies in it, and the WAL then adds only what neither has.
@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::stats::Counters;
 use super::{Inner, Shard, ShardOptions};
+use crate::catalog::Catalog;
 use crate::checkpoint;
 use crate::chunks::ChunkStore;
 use crate::error::{Error, Result};
@@ -58,9 +59,13 @@ impl Shard {
     pub async fn open(disk: Disk, directory: &Path, options: ShardOptions) -> Result<Rc<Shard>> {
         let started = Instant::now();
         disk.create_dir_all(directory).await?;
-        let head = RefCell::new(Head::new());
+        let catalog = Catalog::open(&disk, directory).await?;
+        let mut head = Head::new();
+        head.raise_floor(catalog.cut_ms(), catalog.next_series());
+        let head = RefCell::new(head);
         let checkpoint_bytes = read_checkpoint(&disk, directory, &head).await?;
         let chunks = open_chunks(&disk, directory, &head).await?;
+        chunks.remove_before(catalog.cut_ms()).await?;
         let (wal, report) = open_wal(&disk, directory, &options, &head).await?;
         let orphans = head.borrow_mut().forget_unclaimed();
         if orphans > 0 {
@@ -69,6 +74,7 @@ impl Shard {
         info!(
             shard = %directory.display(),
             series = head.borrow().series_count(),
+            blocks = catalog.blocks().len(),
             wal_records = report.records,
             took_ms = started.elapsed().as_millis() as u64,
             "opened"
@@ -80,12 +86,17 @@ impl Shard {
             head,
             wal,
             chunks,
+            catalog,
+            pin: RefCell::default(),
+            truncation: RefCell::default(),
             counters: RefCell::new(Counters::after_replay(&report)),
             payload: Cell::default(),
             next_idle: Cell::new(0),
             spilled: Cell::new(Instant::now()),
             checkpoint_bytes: Cell::new(checkpoint_bytes),
+            checkpoint_wanted: Cell::new(false),
             ticking: Cell::new(false),
+            maintaining: Cell::new(false),
             closing: Cell::new(false),
         }))))
     }
@@ -97,7 +108,7 @@ impl Shard {
             return Ok(());
         }
         self.0.wal.sync().await?;
-        self.0.finish_tick().await;
+        self.0.finish_background().await;
         self.0.checkpoint().await
     }
 }

@@ -1,13 +1,21 @@
-//! Selecting: which series, and their samples.
+//! Selecting: which series, and their samples, of the head and of the blocks.
 //!
-//! A [`Selection`] pins what it saw: of each series the time of its newest sample. Since samples of a series only ever grow newer,
-//! reading up to that time later gives what there was at the time of selecting, whatever was appended, sealed or spilled meanwhile.
-//! Reading takes chunk locations and decodes what is in memory in one synchronous step, then awaits the disk.
+//! A [`Selection`] pins what it saw. Of the head it keeps of each series the time of its newest sample: since samples of a series only ever grow newer,
+//! reading up to that time later gives what there was, whatever was appended, sealed or spilled meanwhile. It keeps the blocks themselves, whose
+//! files stay while anybody holds them; and it holds a *pin*, for which the head waits before it forgets what a newer block has. What the blocks of its time
+//! hold is never taken from the head, so that no sample is seen twice.
+//!
+//! What is damaged is left out and told by [`Selection::warnings`]; all else is there.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::cmp::Ordering;
+use std::ops::Range;
 use std::rc::Rc;
 
+use hashbrown::HashMap;
+
 use super::{Inner, Shard};
+use crate::block::{Block, BlockChunk, ReadScratch};
 use crate::chunk::{self, ChunkError, Encoding};
 use crate::chunks::ChunkLocation;
 use crate::error::{Error, Result};
@@ -15,8 +23,9 @@ use crate::head::Head;
 use crate::head::chunk_list::Place;
 use crate::head::series::Series;
 use crate::index::SeriesRef;
+use crate::limits::BLOCK_READ_GAP_BYTES_MAX;
 use crate::model::columns::SampleColumns;
-use crate::model::labels::Labels;
+use crate::model::labels::{Fingerprint, Labels, Pairs};
 use crate::model::matcher::Matcher;
 use crate::model::time::{TimeRange, TimestampMs};
 use crate::runtime::yield_if_needed;
@@ -24,14 +33,40 @@ use crate::runtime::yield_if_needed;
 /// Series of one shard at one time.
 pub struct Selection {
     shard: Rc<Inner>,
+    /// While it is held the head forgets nothing that was there.
+    _pin: Rc<()>,
+    /// Everything before it is in blocks.
+    cut_ms: TimestampMs,
+    found: Vec<Found>,
+    parts: Vec<Part>,
     series: Vec<Selected>,
+    scratch: RefCell<ReadScratch>,
+    warnings: RefCell<Vec<String>>,
 }
 
 struct Selected {
-    number: SeriesRef,
-    /// Time of its newest sample when it was selected.
-    last_ms: TimestampMs,
     labels: OnceCell<Labels>,
+    /// Its number in the head, and the time of its newest sample when it was selected.
+    head: Option<(SeriesRef, TimestampMs)>,
+    /// What blocks hold of it, the oldest first.
+    parts: Range<u32>,
+}
+
+/// The chunks of one series in one block.
+struct Part {
+    found: u32,
+    chunks: Range<u32>,
+}
+
+/// What one block holds, series by series in the order of labels.
+struct Found {
+    block: Rc<Block>,
+    labels: Vec<u8>,
+    /// Where labels and chunks of each series end.
+    ends: Vec<(usize, u32)>,
+    chunks: Vec<BlockChunk>,
+    /// How far it is worth to read on from each chunk: up to the end of the last of its neighbours that are wanted.
+    ahead: Vec<u64>,
 }
 
 impl Shard {
@@ -41,18 +76,86 @@ impl Shard {
     /// [`Error::Closing`].
     pub async fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Selection> {
         self.0.check_open()?;
-        let selection = self.select_now(matchers, range);
-        // Many series take a while to find.
-        yield_if_needed().await;
+        let (mut selection, in_head, blocks) = self.select_now(matchers, range);
+        for block in blocks {
+            match Found::in_block(&block, matchers, range).await {
+                Ok(found) if found.ends.is_empty() => {}
+                Ok(found) => selection.found.push(found),
+                Err(error) => selection.leave_out(&block, error)?,
+            }
+        }
+        selection.merge(in_head).await;
         Ok(selection)
     }
 
-    fn select_now(&self, matchers: &[Matcher], range: TimeRange) -> Selection {
-        let head = self.0.head.borrow();
-        let series = head.select(matchers, range);
-        let series =
-            series.map(|(number, last_ms)| Selected { number, last_ms, labels: OnceCell::new() });
-        Selection { shard: Rc::clone(&self.0), series: series.collect() }
+    /// What has to be seen at one moment: the blocks, and the series of the head.
+    fn select_now(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> (Selection, Vec<(SeriesRef, TimestampMs)>, Vec<Rc<Block>>) {
+        let shard = &self.0;
+        let cut_ms = shard.catalog.cut_ms();
+        let blocks = shard.catalog.blocks();
+        let wanted = blocks.iter().filter(|block| block.meta().range.overlaps(range));
+        let in_head = TimeRange::new(range.start_ms.max(cut_ms), range.end_ms);
+        let head = shard.head.borrow();
+        let selection = Selection {
+            shard: Rc::clone(shard),
+            _pin: Rc::clone(&shard.pin.borrow()),
+            cut_ms,
+            found: Vec::new(),
+            parts: Vec::new(),
+            series: Vec::new(),
+            scratch: RefCell::default(),
+            warnings: RefCell::default(),
+        };
+        (selection, head.select(matchers, in_head).collect(), wanted.cloned().collect())
+    }
+}
+
+impl Found {
+    async fn in_block(block: &Rc<Block>, matchers: &[Matcher], range: TimeRange) -> Result<Self> {
+        let numbers = block.select(matchers).await?;
+        let mut found = Found {
+            block: Rc::clone(block),
+            labels: Vec::new(),
+            ends: Vec::new(),
+            chunks: Vec::new(),
+            ahead: Vec::new(),
+        };
+        block
+            .series(&numbers, |_, labels, chunks| {
+                let before = found.chunks.len();
+                let wanted = chunks.iter().filter(|chunk| chunk.range.overlaps(range));
+                found.chunks.extend(wanted);
+                if found.chunks.len() > before {
+                    found.labels.extend_from_slice(labels);
+                    found.ends.push((found.labels.len(), found.chunks.len() as u32));
+                }
+            })
+            .await?;
+        found.look_ahead();
+        Ok(found)
+    }
+
+    fn look_ahead(&mut self) {
+        self.ahead = self.chunks.iter().map(BlockChunk::end).collect();
+        for i in (1..self.chunks.len()).rev() {
+            if self.chunks[i].offset <= self.chunks[i - 1].end() + BLOCK_READ_GAP_BYTES_MAX {
+                self.ahead[i - 1] = self.ahead[i];
+            }
+        }
+    }
+
+    fn labels(&self, i: usize) -> &[u8] {
+        let start = i.checked_sub(1).map_or(0, |before| self.ends[before].0);
+        &self.labels[start..self.ends[i].0]
+    }
+
+    fn chunks(&self, i: usize) -> Range<u32> {
+        let start = i.checked_sub(1).map_or(0, |before| self.ends[before].1);
+        start..self.ends[i].1
     }
 }
 
@@ -72,37 +175,134 @@ impl Selection {
         let selected = &self.series[i];
         selected.labels.get_or_init(|| {
             let head = self.shard.head.borrow();
-            head.labels(selected.number).expect("series are never forgotten while selected")
+            let number = selected.head.map(|(number, _)| number);
+            let labels = number.and_then(|number| head.labels(number));
+            labels.expect("the head forgets no series that is selected")
         })
+    }
+
+    /// What was left out since it is damaged, for people.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.borrow().clone()
     }
 
     /// Appends the samples of series `i` in `range` to `out`, in the order of time, staleness markers included.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] with the place of a damaged chunk, [`Error::Disk`]. `out` then holds the samples before it.
+    /// [`Error::Corrupt`] with the place of a damaged chunk of the head, [`Error::Disk`]. `out` then holds the samples before it.
     pub async fn read(&self, i: usize, range: TimeRange, out: &mut SampleColumns) -> Result<()> {
-        let Selected { number, last_ms, .. } = self.series[i];
-        let range = TimeRange::new(range.start_ms, range.end_ms.min(last_ms));
-        let from = out.len();
-        let stored = self.shard.head.borrow().stored_chunks(number, range);
-        if stored.is_empty() {
-            self.shard.read_memory(number, range, out)?;
-            self.shard.head.borrow().details().fill(number, from, out);
-            return Ok(());
+        let Selected { head, parts, .. } = &self.series[i];
+        for part in &self.parts[parts.start as usize..parts.end as usize] {
+            self.read_part(part, range, out).await?;
         }
-        // What is in memory now may be spilled while the disk is awaited.
-        let mut newest = SampleColumns::new();
-        self.shard.read_memory(number, range, &mut newest)?;
-        for location in stored {
-            self.shard.read_stored(location, range, out).await?;
+        let Some((number, last_ms)) = *head else { return Ok(()) };
+        let range = TimeRange::new(range.start_ms.max(self.cut_ms), range.end_ms.min(last_ms));
+        self.shard.read_head(number, range, out).await
+    }
+
+    async fn read_part(
+        &self,
+        part: &Part,
+        range: TimeRange,
+        out: &mut SampleColumns,
+    ) -> Result<()> {
+        let found = &self.found[part.found as usize];
+        // Taken and given back, so that no borrow crosses an await.
+        let mut scratch = self.scratch.take();
+        for at in part.chunks.start as usize..part.chunks.end as usize {
+            let (chunk, ahead) = (&found.chunks[at], found.ahead[at]);
+            if !chunk.range.overlaps(range) {
+                continue;
+            }
+            let before = out.len();
+            let read = found.block.read_chunk(chunk, range, ahead, &mut scratch, out).await;
+            if let Err(error) = read {
+                out.truncate(before);
+                self.leave_out(&found.block, error)?;
+            }
         }
-        out.extend_from(&newest);
-        self.shard.head.borrow().details().fill(number, from, out);
+        self.scratch.replace(scratch);
         Ok(())
+    }
+
+    /// Goes on without what is damaged; any other error ends the query.
+    fn leave_out(&self, block: &Block, error: Error) -> Result<()> {
+        let Error::Corrupt { .. } = error else { return Err(error) };
+        self.shard.catalog.report(block.meta().sequence, &error);
+        let mut warnings = self.warnings.borrow_mut();
+        let known = format!("block {}", block.dir().display());
+        if !warnings.iter().any(|warning| warning.contains(&known)) {
+            warnings.push(format!("samples are missing: {known} is damaged ({error})"));
+        }
+        Ok(())
+    }
+
+    /// Brings together what blocks and the head have of each series.
+    async fn merge(&mut self, in_head: Vec<(SeriesRef, TimestampMs)>) {
+        let mut in_head: HashMap<SeriesRef, TimestampMs> = in_head.into_iter().collect();
+        let mut next = vec![0; self.found.len()];
+        while let Some(least) = self.least(&next) {
+            let encoded = self.found[least].labels(next[least]).to_vec();
+            let first = self.parts.len() as u32;
+            for (i, found) in self.found.iter().enumerate().skip(least) {
+                let at = next[i];
+                if at < found.ends.len() && found.labels(at) == encoded {
+                    self.parts.push(Part { found: i as u32, chunks: found.chunks(at) });
+                    next[i] += 1;
+                }
+            }
+            let parts = first..self.parts.len() as u32;
+            let number = if in_head.is_empty() {
+                None
+            } else {
+                self.shard.head.borrow().find(Fingerprint::of(&encoded), &encoded)
+            };
+            let head = number.and_then(|number| in_head.remove_entry(&number));
+            let labels = Labels::from_encoded(&encoded).expect("a block has canonical labels");
+            self.series.push(Selected { labels: OnceCell::from(labels), head, parts });
+            yield_if_needed().await;
+        }
+        let mut rest: Vec<_> = in_head.into_iter().collect();
+        rest.sort_unstable();
+        let alone = |head| Selected { labels: OnceCell::new(), head: Some(head), parts: 0..0 };
+        self.series.extend(rest.into_iter().map(alone));
+    }
+
+    /// The first of the blocks whose next series comes first by its labels.
+    fn least(&self, next: &[usize]) -> Option<usize> {
+        let left = (0..self.found.len()).filter(|&i| next[i] < self.found[i].ends.len());
+        left.min_by(|&a, &b| {
+            let (a, b) = (self.found[a].labels(next[a]), self.found[b].labels(next[b]));
+            if a == b { Ordering::Equal } else { Pairs::new(a).cmp(Pairs::new(b)) }
+        })
     }
 }
 
 impl Inner {
+    /// Appends the samples that the head has of a series.
+    pub(super) async fn read_head(
+        &self,
+        number: SeriesRef,
+        range: TimeRange,
+        out: &mut SampleColumns,
+    ) -> Result<()> {
+        let from = out.len();
+        let stored = self.head.borrow().stored_chunks(number, range);
+        if stored.is_empty() {
+            self.read_memory(number, range, out)?;
+        } else {
+            // What is in memory now may be spilled while the disk is awaited.
+            let mut newest = SampleColumns::new();
+            self.read_memory(number, range, &mut newest)?;
+            for location in stored {
+                self.read_stored(location, range, out).await?;
+            }
+            out.extend_from(&newest);
+        }
+        self.head.borrow().details().fill(number, from, out);
+        Ok(())
+    }
+
     fn read_memory(
         &self,
         number: SeriesRef,
@@ -119,14 +319,24 @@ impl Inner {
         })
     }
 
-    async fn read_stored(
+    pub(super) async fn read_stored(
         &self,
         location: StoredRef,
         range: TimeRange,
         out: &mut SampleColumns,
     ) -> Result<()> {
         let bytes = self.chunks.read(location.at).await?;
-        chunk::decode(location.encoding, &bytes, range, out).map_err(|error| Error::Corrupt {
+        self.decode_stored(location, &bytes, range, out)
+    }
+
+    pub(super) fn decode_stored(
+        &self,
+        location: StoredRef,
+        bytes: &[u8],
+        range: TimeRange,
+        out: &mut SampleColumns,
+    ) -> Result<()> {
+        chunk::decode(location.encoding, bytes, range, out).map_err(|error| Error::Corrupt {
             path: self.chunks.path(location.at.file),
             offset: u64::from(location.at.offset),
             expected: format!("a chunk of {} bytes", location.at.len),
@@ -137,8 +347,8 @@ impl Inner {
 
 /// A chunk to be read from a chunk file.
 #[derive(Clone, Copy)]
-struct StoredRef {
-    at: ChunkLocation,
+pub(super) struct StoredRef {
+    pub(super) at: ChunkLocation,
     encoding: Encoding,
 }
 
@@ -157,7 +367,8 @@ impl Head {
         })
     }
 
-    fn stored_chunks(&self, number: SeriesRef, range: TimeRange) -> Vec<StoredRef> {
+    /// The chunks of a series that lie in chunk files, the oldest first.
+    pub(super) fn stored_chunks(&self, number: SeriesRef, range: TimeRange) -> Vec<StoredRef> {
         let Some(series) = self.series(number) else { return Vec::new() };
         let stored = series.chunks().overlapping(range).iter().filter_map(|chunk| {
             let encoding = chunk.encoding();

@@ -15,6 +15,8 @@ pub(super) struct Counters {
     duplicates: u64,
     refused: [u64; RefusalKind::COUNT],
     pub(super) checkpoints: u64,
+    pub(super) cuts: u64,
+    pub(super) damaged_chunks: u64,
     replayed_records: u64,
     wal_damage: u64,
 }
@@ -44,6 +46,22 @@ pub struct ShardStats {
     pub series: u64,
     /// Series begun.
     pub series_created: u64,
+    /// Series that the head has forgotten, since all they had is in blocks.
+    pub series_removed: u64,
+    /// Blocks that are read.
+    pub blocks: u64,
+    /// Their bytes.
+    pub block_bytes: u64,
+    /// Their samples.
+    pub block_samples: u64,
+    /// The cache of what was read from them.
+    pub block_cache: CacheStats,
+    /// Blocks, and catalogs of them, that were found damaged.
+    pub blocks_damaged: u64,
+    /// Chunks that were found damaged when a block was cut.
+    pub chunks_damaged: u64,
+    /// Blocks cut from the head.
+    pub cuts: u64,
     /// Samples stored.
     pub samples_appended: u64,
     /// Samples that were there already.
@@ -117,6 +135,14 @@ impl Shard {
         ShardStats {
             series: head.series_count() as u64,
             series_created: counts.series_created,
+            series_removed: counts.series_removed,
+            blocks: shard.catalog.blocks().len() as u64,
+            block_bytes: shard.catalog.bytes(),
+            block_samples: shard.catalog.blocks().iter().map(|b| b.meta().samples).sum(),
+            block_cache: shard.catalog.pages().stats(),
+            blocks_damaged: shard.catalog.damaged_count(),
+            chunks_damaged: counters.damaged_chunks,
+            cuts: counters.cuts,
             samples_appended: counters.appended,
             samples_duplicate: counters.duplicates,
             samples_refused: counters.refused,

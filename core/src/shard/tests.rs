@@ -259,6 +259,8 @@ struct Run {
     disk: SimDisk,
     random: u64,
     time: i64,
+    /// How fast time passes: slowly, so that chunks fill, or so fast that blocks are cut.
+    pace: i64,
     acknowledged: Model,
     sent: Model,
 }
@@ -274,11 +276,12 @@ impl Run {
 
     /// Rows in which most samples are new, some repeated, some refused.
     fn rows(&mut self) -> Vec<(u64, i64, f64)> {
-        self.time += 1 + self.below(20_000) as i64;
+        self.time += 1 + self.below(20_000) as i64 * self.pace;
         let mut rows = Vec::new();
         for _ in 0..=self.below(20) {
             let series = self.below(12);
-            let late = if self.below(8) == 0 { self.below(60_000) as i64 } else { 0 };
+            let late_max = if self.below(9) == 0 { 20_000_000 } else { 60_000 };
+            let late = if self.below(8) == 0 { self.below(late_max) as i64 } else { 0 };
             let value =
                 if self.below(9) == 0 { f64::from_bits(self.random) } else { self.below(5) as f64 };
             let step = self.below(4) as i64;
@@ -320,13 +323,15 @@ impl Run {
 
 /// Appends whose rows the shard answers for; the model learns from a read what was accepted.
 async fn step(run: &mut Run, shard: &Shard) -> Result<()> {
-    match run.below(12) {
+    match run.below(13) {
         0 => shard.0.spill().await,
         1 => shard.0.checkpoint().await,
         2 => shard.tick().await,
+        12 => shard.maintain().await,
         3 => {
             let matcher = Matcher::equal("parity", "odd");
-            let (a, b) = (run.below(1_000_000) as i64, run.below(1_000_000) as i64);
+            let end = run.time as u64 + 1;
+            let (a, b) = (run.below(end) as i64, run.below(end) as i64);
             let range = TimeRange::new(a.min(b), a.max(b));
             let selection = shard.select(&[matcher], range).await?;
             for i in 0..selection.len() {
@@ -361,7 +366,8 @@ fn nothing_acknowledged_is_lost_whatever_happens() {
         sim::run(seed, async move {
             let disk = SimDisk::new(seed);
             let (acknowledged, sent) = (Model::new(), Model::new());
-            let mut run = Run { disk, random: seed, time: 0, acknowledged, sent };
+            let pace = if seed % 2 == 0 { 1 } else { 60 };
+            let mut run = Run { disk, random: seed, time: 0, pace, acknowledged, sent };
             for life in 0..6 {
                 let shard = open(&run.disk).await;
                 run.check(&shard, &format!("seed {seed}, life {life}")).await;
@@ -383,6 +389,171 @@ fn nothing_acknowledged_is_lost_whatever_happens() {
             }
         });
     }
+}
+
+/// Hours of samples of some series, with the background work of a server.
+async fn fill(shard: &Shard, series: std::ops::Range<u64>, minutes: std::ops::Range<i64>) {
+    for minute in minutes {
+        let rows: Vec<_> =
+            series.clone().map(|s| (s, minute * 60_000, (minute * 7 + s as i64) as f64)).collect();
+        let outcome = shard.append(batch(&rows)).await.unwrap();
+        assert_eq!(outcome.appended, rows.len() as u64, "{outcome:?}");
+        if minute % 10 == 0 {
+            shard.tick().await.unwrap();
+            shard.maintain().await.unwrap();
+        }
+    }
+}
+
+#[test]
+fn blocks_are_cut_and_read_together_with_the_head() {
+    sim::run(8, async {
+        let disk = SimDisk::new(8);
+        let shard = open(&disk).await;
+        fill(&shard, 0..5, 0..600).await;
+        let stats = shard.stats();
+        assert_eq!((stats.blocks, stats.series), (4, 5), "{stats:?}");
+        assert!(stats.range.unwrap().start_ms >= 8 * 3_600_000, "{stats:?}");
+        let mut shard = shard;
+        for life in 0..2 {
+            if life == 1 {
+                shard = open(&disk.kill()).await;
+            }
+            let all = read_all(&shard, TimeRange::ALL).await.unwrap();
+            assert_eq!(all.len(), 5);
+            for (series, samples) in (0..).zip(all.values()) {
+                let expected =
+                    (0..600_i64).map(|m| (m * 60_000, ((m * 7 + series) as f64).to_bits()));
+                assert!(samples.iter().map(|(t, v)| (*t, *v)).eq(expected), "{series}");
+            }
+            let some = TimeRange::new(110 * 60_000, 130 * 60_000);
+            assert_eq!(read_all(&shard, some).await.unwrap()[&labels(3)].len(), 21);
+            assert_eq!(
+                shard.label_values("host", &[], some, 9).await.unwrap(),
+                ["0", "1", "2", "3", "4"]
+            );
+            let odd = [Matcher::equal("parity", "odd")];
+            assert_eq!(shard.label_values("host", &odd, some, 9).await.unwrap(), ["1", "3"]);
+            assert_eq!(shard.label_names(&odd, some, 2).await.unwrap(), ["__name__", "host"]);
+            assert_eq!(shard.series(&odd, some, 9).await.unwrap(), [labels(1), labels(3)]);
+            let late = shard.append(batch(&[(3, 60_000, 1.0), (9, 60_000, 1.0)])).await.unwrap();
+            assert_eq!(late.refused_as(RefusalKind::TooOld), 2, "{late:?}");
+        }
+    });
+}
+
+#[test]
+fn a_selection_outlives_the_cut_of_what_it_saw() {
+    sim::run(9, async {
+        let disk = SimDisk::new(9);
+        let shard = open(&disk).await;
+        let rows: Vec<_> = (0..240).map(|i| (0, i * 60_000, i as f64)).collect();
+        shard.append(batch(&rows)).await.unwrap();
+        let before = shard.select(&[], TimeRange::ALL).await.unwrap();
+        shard.maintain().await.unwrap();
+        let after = shard.select(&[], TimeRange::ALL).await.unwrap();
+        assert_eq!((shard.stats().blocks, shard.stats().range.unwrap().start_ms), (1, 0));
+        for selection in [&before, &after] {
+            let mut out = SampleColumns::new();
+            selection.read(0, TimeRange::ALL, &mut out).await.unwrap();
+            assert!(out.timestamps.iter().copied().eq((0..240).map(|i| i * 60_000)));
+        }
+        drop(before);
+        shard.maintain().await.unwrap();
+        assert_eq!(shard.stats().range.unwrap().start_ms, 120 * 60_000);
+        let mut out = SampleColumns::new();
+        after.read(0, TimeRange::ALL, &mut out).await.unwrap();
+        assert_eq!(out.len(), 240);
+    });
+}
+
+#[test]
+fn series_that_come_and_go_leave_memory_flat() {
+    sim::run(10, async {
+        let disk = SimDisk::new(10);
+        let shard = open(&disk).await;
+        let (mut bytes, mut most) = (Vec::new(), 0);
+        for hour in 0..24 {
+            fill(&shard, hour * 60..hour * 60 + 60, hour as i64 * 60..hour as i64 * 60 + 60).await;
+            bytes.push(shard.index_bytes());
+            most = most.max(shard.stats().series);
+        }
+        assert!(most <= 5 * 60, "{most} series at once");
+        assert!(bytes[23] <= bytes[7] + bytes[7] / 4, "{bytes:?}");
+        let stats = shard.stats();
+        assert_eq!(stats.series_created - stats.series_removed, stats.series);
+        assert!(stats.symbols < 5 * 60 + 8 && stats.chunk_file_bytes < 1 << 20, "{stats:?}");
+        shard.tick().await.unwrap();
+        // A series that comes again, under another number, in the same log.
+        fill(&shard, 3..4, 24 * 60..24 * 60 + 5).await;
+        let mut shard = shard;
+        for life in 0..2 {
+            if life == 1 {
+                shard = open(&disk.kill()).await;
+            }
+            let all = read_all(&shard, TimeRange::ALL).await.unwrap();
+            assert_eq!(all.len(), 24 * 60);
+            assert!(all.iter().all(|(l, s)| s.len() == if *l == labels(3) { 65 } else { 60 }));
+        }
+        let rows = batch(&[(3, 24 * 3_600_000 + 300_000, 1.0), (5, 24 * 3_600_000, 1.0)]);
+        assert_eq!(shard.append(rows).await.unwrap().new_series, 1);
+    });
+}
+
+#[test]
+fn a_damaged_block_is_put_aside_and_the_others_answer() {
+    sim::run(11, async {
+        let disk = SimDisk::new(11);
+        let shard = open(&disk).await;
+        fill(&shard, 0..5, 0..600).await;
+        let whole = read_all(&shard, TimeRange::ALL).await.unwrap();
+        drop(shard);
+        let files = disk.files();
+        let blocks = files.iter().filter(|(path, _)| path.to_string_lossy().contains("/blocks/"));
+        for (path, content) in blocks {
+            for open_fails in [false, true] {
+                // The page of the index was read when the block was opened.
+                if !open_fails && path.ends_with("index") {
+                    continue;
+                }
+                let disk = SimDisk::new(11);
+                for (path, content) in &files {
+                    disk.put_file(path, content);
+                }
+                let byte = if open_fails { content.len() - 1 } else { 5 };
+                let shard = open(&disk).await;
+                disk.flip_bit(path, byte as u64 * 8);
+                let shard = if open_fails { open(&disk.kill()).await } else { shard };
+                let selection = shard.select(&[], TimeRange::ALL).await.unwrap();
+                let mut out = SampleColumns::new();
+                selection.read(0, TimeRange::ALL, &mut out).await.unwrap();
+                assert_eq!(out.len(), 480, "{}", path.display());
+                assert_eq!(selection.warnings().is_empty(), open_fails);
+                assert_eq!((shard.stats().blocks, shard.stats().blocks_damaged), (3, 1));
+                shard.maintain().await.unwrap();
+                let left = read_all(&shard, TimeRange::ALL).await.unwrap();
+                let subset = |(l, s): (&Labels, &BTreeMap<i64, u64>)| {
+                    s.len() == 480 && s.iter().all(|(t, v)| whole[l].get(t) == Some(v))
+                };
+                assert!(left.len() == 5 && left.iter().all(subset));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_damaged_catalog_is_made_again() {
+    sim::run(12, async {
+        let disk = SimDisk::new(12);
+        let shard = open(&disk).await;
+        fill(&shard, 0..5, 0..600).await;
+        let whole = read_all(&shard, TimeRange::ALL).await.unwrap();
+        drop(shard);
+        disk.flip_bit(&Path::new(DIRECTORY).join("catalog"), 99);
+        let shard = open(&disk.kill()).await;
+        assert_eq!(read_all(&shard, TimeRange::ALL).await.unwrap(), whole);
+        assert_eq!((shard.stats().blocks, shard.stats().blocks_damaged), (4, 1));
+    });
 }
 
 #[test]

@@ -16,8 +16,7 @@ use crate::error::Result;
 use crate::head::Head;
 use crate::head::chunk_list::{ChunkRef, Place};
 use crate::head::record::{
-    KIND_DETAIL, KIND_METADATA, KIND_SEAL, KIND_STATE, Record, StateEncoder, encode_metadata,
-    encode_seal,
+    KIND_DETAIL, KIND_METADATA, KIND_STATE, Record, StateEncoder, encode_metadata,
 };
 use crate::index::SeriesRef;
 use crate::limits::{
@@ -26,7 +25,6 @@ use crate::limits::{
 };
 use crate::runtime::clock::Instant;
 use crate::runtime::{self, yield_if_needed};
-use crate::wal::Put;
 
 impl Shard {
     /// Does what is due in the background. Returns at once while another call is under way.
@@ -44,7 +42,7 @@ impl Shard {
 }
 
 /// Says that a tick is under way until it ends or its future is dropped.
-struct UnderWay<'a>(&'a Cell<bool>);
+pub(super) struct UnderWay<'a>(pub(super) &'a Cell<bool>);
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
@@ -73,26 +71,22 @@ impl Inner {
         Ok(())
     }
 
-    /// Waits until no tick is under way.
-    pub(super) async fn finish_tick(&self) {
-        while self.ticking.get() {
+    /// Waits until nothing is under way in the background.
+    pub(super) async fn finish_background(&self) {
+        while self.ticking.get() || self.maintaining.get() {
             runtime::sleep(std::time::Duration::from_millis(1)).await;
         }
     }
 
     fn seal_idle(&self) -> Result<()> {
-        let mut head = self.head.borrow_mut();
-        let (first, series_end) = (self.next_idle.get(), head.next_series());
+        let (series_end, newest_ms) = {
+            let head = self.head.borrow();
+            (head.next_series(), head.counts().max_ms)
+        };
+        let first = self.next_idle.get();
         let end = series_end.min(first.saturating_add(IDLE_SERIES_PER_TICK));
         self.next_idle.set(if end == series_end { 0 } else { end });
-        let idle_before_ms = head.counts().max_ms.saturating_sub(IDLE_MS);
-        if head.has_idle(first, end, idle_before_ms) {
-            let mut payload = Vec::new();
-            encode_seal(&mut payload, first, end, idle_before_ms);
-            self.wal.buffer(KIND_SEAL, |out| out.put(&payload))?;
-            head.apply(&Record::Seal { first, end, idle_before_ms });
-        }
-        Ok(())
+        self.seal_slice(first, end, newest_ms.saturating_sub(IDLE_MS))
     }
 
     fn spill_is_due(&self) -> bool {
@@ -126,7 +120,8 @@ impl Inner {
     /// Whether the WAL has grown enough for a checkpoint to be worth its cost.
     fn checkpoint_is_due(&self) -> bool {
         let worth = 2 * self.checkpoint_bytes.get() / self.options.wal.segment_bytes;
-        self.wal.stats().segments as u64 > worth.max(CHECKPOINT_SEGMENTS_MIN)
+        self.checkpoint_wanted.get()
+            || self.wal.stats().segments as u64 > worth.max(CHECKPOINT_SEGMENTS_MIN)
     }
 
     /// Writes all series with their chunks in memory, and retires the WAL before them.
@@ -150,6 +145,7 @@ impl Inner {
             writer.write(KIND_METADATA, &payload).await?;
         }
         self.checkpoint_bytes.set(writer.finish().await?);
+        self.checkpoint_wanted.set(false);
         self.counters.borrow_mut().checkpoints += 1;
         self.wal.retire(cut).await?;
         Ok(())

@@ -32,6 +32,7 @@ fn power_loss_at_every_operation() {
         let (operations, stats) = one_life(seed, u64::MAX / 2);
         let stats = stats.expect("nothing crashed");
         assert!(stats.checkpoints > 0, "the load reaches a checkpoint");
+        assert!(stats.cuts > 0 && stats.blocks > 0, "a block is cut from the head");
         assert!(stats.chunk_file_bytes > 4096 && stats.chunks_sealed > stats.backlog_chunks);
         assert!(stats.backlog_chunks + stats.chunks_open > 0, "and leaves something in memory");
         for at in 0..operations {

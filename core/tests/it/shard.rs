@@ -247,6 +247,15 @@ pub(crate) async fn work(
             }
         })
     };
+    let maintaining = {
+        let (shard, mut random) = (shard.clone(), random.fork());
+        runtime::spawn(async move {
+            loop {
+                pause(&mut random, 20_000).await;
+                let _ = shard.maintain().await;
+            }
+        })
+    };
     let reading = {
         let (shard, model, mut random) = (shard.clone(), model.clone(), random.fork());
         runtime::spawn(async move {
@@ -261,7 +270,7 @@ pub(crate) async fn work(
     for appender in appenders {
         appender.await;
     }
-    drop((ticking, reading));
+    drop((ticking, maintaining, reading));
 }
 
 /// Opens what a crash has left and compares it with the model.

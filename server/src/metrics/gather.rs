@@ -196,6 +196,41 @@ type ShardRow = (&'static str, Kind, &'static str, fn(&ShardStats) -> u64);
 const SHARD_ROWS: &[ShardRow] = &[
     ("tidemark_head_series", Kind::Gauge, "Series in the heads.", |s| s.series),
     ("tidemark_head_series_created_total", Kind::Counter, "Series begun.", |s| s.series_created),
+    (
+        "prometheus_tsdb_head_series_removed_total",
+        Kind::Counter,
+        "Series that the heads forgot, since blocks hold all they had.",
+        |s| s.series_removed,
+    ),
+    ("prometheus_tsdb_blocks_loaded", Kind::Gauge, "Blocks that are read.", |s| s.blocks),
+    ("prometheus_tsdb_storage_blocks_bytes", Kind::Gauge, "Bytes of the blocks.", |s| {
+        s.block_bytes
+    }),
+    ("tidemark_block_samples", Kind::Gauge, "Samples of the blocks.", |s| s.block_samples),
+    ("prometheus_tsdb_head_truncations_total", Kind::Counter, "Blocks cut from the heads.", |s| {
+        s.cuts
+    }),
+    (
+        "tidemark_blocks_damaged_total",
+        Kind::Counter,
+        "Blocks, and catalogs of blocks, that were found damaged and put aside or made again.",
+        |s| s.blocks_damaged,
+    ),
+    (
+        "tidemark_chunks_damaged_total",
+        Kind::Counter,
+        "Chunks that were found damaged when a block was cut, and left out of it.",
+        |s| s.chunks_damaged,
+    ),
+    ("tidemark_block_cache_bytes", Kind::Gauge, "Bytes of pages of blocks kept in memory.", |s| {
+        s.block_cache.bytes
+    }),
+    ("tidemark_block_cache_hits_total", Kind::Counter, "Pages of blocks found in memory.", |s| {
+        s.block_cache.hits
+    }),
+    ("tidemark_block_cache_misses_total", Kind::Counter, "Pages of blocks read from disk.", |s| {
+        s.block_cache.misses
+    }),
     ("tidemark_head_samples_appended_total", Kind::Counter, "Samples stored.", |s| {
         s.samples_appended
     }),

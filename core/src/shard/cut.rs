@@ -1,0 +1,345 @@
+//! Cutting a block from the head: [`Shard::maintain`] does it when the head spans more than one and a half windows of two hours, by the time of the
+//! samples and not of the clock.
+//!
+//! 1. The *floor* rises to the end of the oldest window: the head takes no older sample any more. Chunks before it are sealed and spilled, so that
+//!    all of them lie in chunk files, and the next spill begins a new file.
+//! 2. The series are sorted by their labels, a slice at a time, and taken by the batch: the chunks of a batch are read in the order in which they stand in the
+//!    files, then its series are encoded anew, in long chunks, and written. A batch is bounded in bytes, so memory is, whatever the number of series.
+//! 3. The catalog names the block. From here on nothing before the floor is taken from the head, live or in recovery.
+//! 4. When nobody reads the head of before any more, it forgets: chunks, details, series that have nothing left, and chunk files.
+//!
+//! A crash before 3 leaves the head as it was and a directory that nobody names; one after it leaves things that recovery skips.
+
+use std::cmp::Ordering;
+use std::ops::Range;
+use std::rc::Rc;
+
+use tracing::{info, warn};
+
+use super::select::StoredRef;
+use super::tick::UnderWay;
+use super::{Inner, Shard};
+use crate::block::{BlockPlan, BlockWriter, seal_all};
+use crate::catalog::Change;
+use crate::chunk::Effort;
+use crate::error::{Error, Result};
+use crate::head::Head;
+use crate::head::record::{KIND_SEAL, Record, encode_seal};
+use crate::head::truncate::Graves;
+use crate::index::SeriesRef;
+use crate::index::symbols::SymbolList;
+use crate::limits::{
+    CHUNK_RANGE_MS_MAX, CUT_BATCH_BYTES_MAX, CUT_CHUNK_SAMPLES_MAX, CUT_SLICE_SERIES,
+};
+use crate::model::columns::SampleColumns;
+use crate::model::time::{TimeRange, TimestampMs};
+use crate::runtime::clock::Instant;
+use crate::runtime::{sleep, yield_if_needed};
+use crate::wal::Put;
+
+impl Shard {
+    /// Does what takes long in the background: cuts blocks, compacts them, lets go of what is too old. Returns at once while another call is under way.
+    ///
+    /// # Errors
+    /// When the disk refuses; what was to be done stays due.
+    pub async fn maintain(&self) -> Result<()> {
+        let shard = &self.0;
+        if shard.closing.get() || shard.maintaining.replace(true) {
+            return Ok(());
+        }
+        let _under_way = UnderWay(&shard.maintaining);
+        match shard.maintain().await {
+            Err(Error::Closing) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+impl Inner {
+    async fn maintain(&self) -> Result<()> {
+        self.catalog.settle().await?;
+        self.truncate_when_free().await?;
+        while self.truncation.borrow().is_none()
+            && let Some(cut_ms) = self.cut_is_due()
+        {
+            self.cut(cut_ms).await?;
+            self.truncate_when_free().await?;
+        }
+        self.catalog.sweep().await
+    }
+
+    /// The end of the oldest window, if the head spans enough time for that window to be complete.
+    fn cut_is_due(&self) -> Option<TimestampMs> {
+        let head = self.head.borrow();
+        let counts = head.counts();
+        let oldest_ms = counts.min_ms.max(head.floor_ms());
+        let spanned_ms = counts.max_ms.saturating_sub(oldest_ms);
+        let due = counts.min_ms <= counts.max_ms && spanned_ms > CHUNK_RANGE_MS_MAX / 2 * 3;
+        let end_ms =
+            || (oldest_ms.div_euclid(CHUNK_RANGE_MS_MAX) + 1).checked_mul(CHUNK_RANGE_MS_MAX);
+        if due { end_ms() } else { None }
+    }
+
+    async fn cut(&self, cut_ms: TimestampMs) -> Result<()> {
+        let started = Instant::now();
+        self.seal_before(cut_ms).await?;
+        let numbers = self.sorted_series(cut_ms).await;
+        let next_series = self.head.borrow().next_series();
+        let plan = BlockPlan {
+            sequence: self.catalog.next_block(),
+            level: 1,
+            base_ms: cut_ms - CHUNK_RANGE_MS_MAX,
+            cut_ms,
+            next_series,
+            sources: Vec::new(),
+        };
+        let mut writer = BlockWriter::create(&self.disk, self.catalog.blocks_dir(), plan).await?;
+        if let Err(error) = self.write_series(&mut writer, &numbers, cut_ms).await {
+            // What cannot be removed now is removed when the shard is opened again.
+            let _ = writer.abandon().await;
+            return Err(error);
+        }
+        let meta = writer.finish().await?;
+        let add = meta.as_ref().map(|meta| meta.sequence);
+        let cut = Some((cut_ms, next_series));
+        self.catalog.change(Change { add, cut, ..Change::default() }).await?;
+        let before = self.pin.replace(Rc::new(()));
+        self.truncation.replace(Some(before));
+        if let Some(meta) = meta {
+            self.counters.borrow_mut().cuts += 1;
+            info!(
+                shard = %self.directory.display(),
+                block = meta.sequence,
+                series = meta.series,
+                samples = meta.samples,
+                took_ms = started.elapsed().as_millis() as u64,
+                "cut a block from the head"
+            );
+        }
+        Ok(())
+    }
+
+    /// Brings everything before `cut_ms` to chunk files.
+    async fn seal_before(&self, cut_ms: TimestampMs) -> Result<()> {
+        let _turn = self.turn().await;
+        self.head.borrow_mut().raise_floor(cut_ms, 0);
+        let (mut first, series_end) = (0, self.head.borrow().next_series());
+        while first < series_end {
+            let end = series_end.min(first.saturating_add(CUT_SLICE_SERIES));
+            self.seal_slice(first, end, cut_ms)?;
+            yield_if_needed().await;
+            first = end;
+        }
+        self.spill().await?;
+        self.chunks.rotate();
+        Ok(())
+    }
+
+    /// Seals the open chunks of some series that end before a time.
+    pub(super) fn seal_slice(
+        &self,
+        first: SeriesRef,
+        end: SeriesRef,
+        idle_before_ms: TimestampMs,
+    ) -> Result<()> {
+        let mut head = self.head.borrow_mut();
+        if head.has_idle(first, end, idle_before_ms) {
+            let mut payload = Vec::new();
+            encode_seal(&mut payload, first, end, idle_before_ms);
+            self.wal.buffer(KIND_SEAL, |out| out.put(&payload))?;
+            head.apply(&Record::Seal { first, end, idle_before_ms });
+        }
+        Ok(())
+    }
+
+    /// Waits for the turn of a tick, so that none is under way until the answer is dropped.
+    async fn turn(&self) -> UnderWay<'_> {
+        while self.ticking.replace(true) {
+            sleep(std::time::Duration::from_millis(1)).await;
+        }
+        UnderWay(&self.ticking)
+    }
+
+    /// The series with chunks before `cut_ms`, in the order of their labels.
+    async fn sorted_series(&self, cut_ms: TimestampMs) -> Vec<SeriesRef> {
+        let before = TimeRange::new(TimestampMs::MIN, cut_ms - 1);
+        let (mut numbers, mut first) = (Vec::new(), 0);
+        let series_end = self.head.borrow().next_series();
+        while first < series_end {
+            let end = series_end.min(first.saturating_add(CUT_SLICE_SERIES));
+            numbers.extend(self.head.borrow().with_chunks(first..end, before));
+            yield_if_needed().await;
+            first = end;
+        }
+        self.sort_by_labels(numbers).await
+    }
+
+    /// Sorts short runs, then merges them: with other work between any two short steps.
+    async fn sort_by_labels(&self, mut numbers: Vec<SeriesRef>) -> Vec<SeriesRef> {
+        const RUN: usize = 512;
+        for run in numbers.chunks_mut(RUN) {
+            self.head.borrow().sort_run(run);
+            yield_if_needed().await;
+        }
+        let (mut width, mut merged) = (RUN, Vec::with_capacity(numbers.len()));
+        while width < numbers.len() {
+            merged.clear();
+            for pair in numbers.chunks(2 * width) {
+                let (mut a, mut b) = pair.split_at(width.min(pair.len()));
+                while let ([first, rest_a @ ..], [second, rest_b @ ..]) = (a, b) {
+                    if self.head.borrow().compare_labels(*first, *second).is_le() {
+                        merged.push(*first);
+                        a = rest_a;
+                    } else {
+                        merged.push(*second);
+                        b = rest_b;
+                    }
+                    if merged.len().is_multiple_of(RUN) {
+                        yield_if_needed().await;
+                    }
+                }
+                merged.extend_from_slice(a);
+                merged.extend_from_slice(b);
+            }
+            std::mem::swap(&mut numbers, &mut merged);
+            width *= 2;
+        }
+        numbers
+    }
+
+    async fn write_series(
+        &self,
+        writer: &mut BlockWriter,
+        numbers: &[SeriesRef],
+        cut_ms: TimestampMs,
+    ) -> Result<()> {
+        let before = TimeRange::new(TimestampMs::MIN, cut_ms - 1);
+        let mut rest = numbers;
+        while !rest.is_empty() {
+            let batch = Batch::take(&self.head.borrow(), rest, before);
+            let chunks = self.read_batch(&batch).await?;
+            let mut chunks = batch.chunks.iter().zip(chunks);
+            let mut samples = SampleColumns::new();
+            for (&number, &count) in rest.iter().zip(&batch.counts) {
+                samples.clear();
+                for (location, bytes) in chunks.by_ref().take(count) {
+                    let Some(bytes) = bytes else { continue };
+                    let decoded = self.decode_stored(*location, &bytes, before, &mut samples);
+                    decoded.unwrap_or_else(|error| self.lose_chunk(&error));
+                }
+                let labels = self.head.borrow().labels(number).expect("a series with chunks stays");
+                self.head.borrow().details().fill(number, 0, &mut samples);
+                writer.begin_series(labels.encoded());
+                for chunk in seal_all(&samples, CUT_CHUNK_SAMPLES_MAX, Effort::Fast) {
+                    writer.push(&chunk).await?;
+                }
+                writer.end_series().await?;
+                yield_if_needed().await;
+                self.check_open()?;
+            }
+            rest = &rest[batch.counts.len()..];
+        }
+        Ok(())
+    }
+
+    /// The bytes of the chunks of a batch, read in the order of their places; none for one that is damaged.
+    async fn read_batch(&self, batch: &Batch) -> Result<Vec<Option<Vec<u8>>>> {
+        let mut order: Vec<usize> = (0..batch.chunks.len()).collect();
+        order.sort_unstable_by_key(|&i| (batch.chunks[i].at.file, batch.chunks[i].at.offset));
+        let mut read = vec![None; batch.chunks.len()];
+        for i in order {
+            match self.chunks.read(batch.chunks[i].at).await {
+                Ok(bytes) => read[i] = Some(bytes),
+                Err(error @ Error::Corrupt { .. }) => self.lose_chunk(&error),
+                Err(error) => return Err(error),
+            }
+            yield_if_needed().await;
+        }
+        Ok(read)
+    }
+
+    /// A chunk that cannot be read does not keep the others from their block.
+    fn lose_chunk(&self, error: &Error) {
+        warn!(%error, "a damaged chunk is left out of the block that is cut");
+        self.counters.borrow_mut().damaged_chunks += 1;
+    }
+
+    /// Lets the head forget what is in blocks, once nobody reads the head of before.
+    async fn truncate_when_free(&self) -> Result<()> {
+        let free = |pin: &Rc<()>| Rc::strong_count(pin) == 1;
+        if !self.truncation.borrow().as_ref().is_some_and(free) {
+            return Ok(());
+        }
+        let (mut graves, mut first) = (Graves::default(), 0);
+        let series_end = self.head.borrow().next_series();
+        while first < series_end {
+            let end = series_end.min(first.saturating_add(CUT_SLICE_SERIES));
+            self.head.borrow_mut().truncate(first, end, &mut graves);
+            yield_if_needed().await;
+            first = end;
+        }
+        self.head.borrow_mut().finish_truncating(&graves);
+        let slices = self.head.borrow().pairs_of(&mut graves, CUT_SLICE_SERIES as usize);
+        for pairs in slices {
+            self.head.borrow_mut().bury(&graves, &pairs);
+            yield_if_needed().await;
+        }
+        self.head.borrow_mut().finish_burying(&graves);
+        self.truncation.take();
+        self.checkpoint_wanted.set(true);
+        self.chunks.remove_before(self.catalog.cut_ms()).await
+    }
+}
+
+/// Series whose chunks are held in memory together.
+struct Batch {
+    /// How many chunks each has.
+    counts: Vec<usize>,
+    chunks: Vec<StoredRef>,
+}
+
+impl Batch {
+    /// The first of `numbers`, at least one, as many as fit.
+    fn take(head: &Head, numbers: &[SeriesRef], range: TimeRange) -> Self {
+        let (mut batch, mut bytes) = (Batch { counts: Vec::new(), chunks: Vec::new() }, 0);
+        for &number in numbers {
+            let chunks = head.stored_chunks(number, range);
+            batch.counts.push(chunks.len());
+            bytes += chunks.iter().map(|chunk| chunk.at.len as usize).sum::<usize>();
+            batch.chunks.extend(chunks);
+            if bytes >= CUT_BATCH_BYTES_MAX {
+                break;
+            }
+        }
+        batch
+    }
+}
+
+impl Head {
+    /// Those of some series that have sealed chunks in `range`.
+    fn with_chunks(&self, numbers: Range<SeriesRef>, range: TimeRange) -> Vec<SeriesRef> {
+        let has_chunks = |&number: &SeriesRef| {
+            let series = self.series(number);
+            series.is_some_and(|series| !series.chunks().overlapping(range).is_empty())
+        };
+        numbers.filter(has_chunks).collect()
+    }
+
+    fn sort_run(&self, run: &mut [SeriesRef]) {
+        run.sort_unstable_by(|&a, &b| self.compare_labels(a, b));
+    }
+
+    /// Compares two series by their labels, as Prometheus sorts them.
+    fn compare_labels(&self, a: SeriesRef, b: SeriesRef) -> Ordering {
+        let symbols =
+            |number| self.series(number).map_or(&[][..], |series| self.symbols_of(series));
+        let (mut a, mut b) = (SymbolList::new(symbols(a)), SymbolList::new(symbols(b)));
+        loop {
+            match (a.next(), b.next()) {
+                (Some(a), Some(b)) if a == b => {}
+                (Some(a), Some(b)) => return self.symbols().pair(a).cmp(&self.symbols().pair(b)),
+                (a, b) => return a.is_some().cmp(&b.is_some()),
+            }
+        }
+    }
+}
