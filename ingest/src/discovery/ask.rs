@@ -4,6 +4,9 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use http::header::ACCEPT;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use crate::limits::excerpt;
 use crate::scrape::TargetGroup;
@@ -55,6 +58,23 @@ pub trait Refresh {
     ) -> LocalBoxFuture<'a, Result<Vec<TargetGroup>, DiscoveryError>>;
 }
 
+/// `base` with a query of `pairs`, each encoded.
+pub(crate) fn with_query<'a>(
+    base: &str,
+    pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> String {
+    let mut url = base.to_owned();
+    let mut separator = if base.contains('?') { '&' } else { '?' };
+    for (name, value) in pairs {
+        url.push(separator);
+        url.push_str(name);
+        url.push('=');
+        url.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+        separator = '&';
+    }
+    url
+}
+
 /// A GET of `url` for JSON.
 pub(crate) fn get(url: &str) -> Result<Request<Bytes>, DiscoveryError> {
     build(Method::GET, url, Bytes::new())
@@ -81,6 +101,44 @@ pub(crate) async fn ask_ok(
     Err(DiscoveryError::Status { url, status, text })
 }
 
+/// Sends `request` and reads the answer as JSON.
+pub(crate) async fn ask_json<T: DeserializeOwned>(
+    ask: &dyn Ask,
+    request: Request<Bytes>,
+) -> Result<T, DiscoveryError> {
+    let url = request.uri().to_string();
+    let response = ask_ok(ask, request).await?;
+    serde_json::from_slice(response.body())
+        .map_err(|e| DiscoveryError::Answer { url, reason: e.to_string() })
+}
+
+/// Reads `null` as the default, as Go does.
+pub(crate) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Declares the part of a JSON object that is read: fields with their types and names. A field that is missing or `null`
+/// has the default of its type; fields that are not named are skipped.
+macro_rules! answer {
+    (
+        $(#[$meta:meta])*
+        $name:ident { $( $field:ident: $ty:ty = $json:literal, )* }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize)]
+        #[serde(default)]
+        pub(crate) struct $name {
+            $(
+                #[serde(rename = $json, deserialize_with = "crate::discovery::ask::nullable")]
+                pub(crate) $field: $ty,
+            )*
+        }
+    };
+}
+pub(crate) use answer;
+
 /// Answers written down beforehand, for tests.
 #[cfg(test)]
 pub(crate) mod recorded {
@@ -104,6 +162,11 @@ pub(crate) mod recorded {
         pub(crate) fn new(answers: &[(&'static str, u16, &str)]) -> Self {
             let owned = answers.iter().map(|(url, status, body)| (*url, *status, (*body).into()));
             Recorded { answers: owned.collect(), asked: RefCell::default() }
+        }
+
+        /// The URLs that were asked for.
+        pub(crate) fn urls(&self) -> Vec<String> {
+            self.asked.borrow().iter().map(|request| request.uri().to_string()).collect()
         }
     }
 

@@ -2,16 +2,20 @@
 //!
 //! A mechanism turns answers of some directory (a file, a URL, a DNS server, Consul, Kubernetes, a cloud) into target groups,
 //! whose labels are Prometheus' own to the letter: `__address__`, and what is known of the target as `__meta_<mechanism>_*`.
-//! Nothing here opens a socket or a file. There are two shapes:
+//! Nothing here opens a socket or a file. There are three shapes:
 //!
 //! * [`Refresh`]: everything is asked for anew now and then. Requests go out through [`Ask`], which the server gives, and
 //!   what comes back is the whole truth: groups that are missing are gone. Most mechanisms are of this shape.
 //! * [`file`] and [`dns`] are handed bytes and records, and keep by themselves what a failure must not take away.
+//! * [`consul`] is asked one question after the other, each answered when something changes, and says what follows.
 //!
 //! A refresh that fails is an `Err`: whoever runs it keeps the groups of the last one that did not.
 
 mod ask;
+pub mod consul;
 pub mod dns;
+pub mod docker;
+pub mod dockerswarm;
 pub mod file;
 pub mod group;
 pub mod http;

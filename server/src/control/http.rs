@@ -27,6 +27,8 @@ pub(super) struct HttpAsk {
     config: HttpClientConfig,
     identity: Identity,
     timeout: Duration,
+    /// The Unix socket that all connections go to.
+    socket: Option<String>,
     client: RefCell<Option<Client>>,
 }
 
@@ -34,7 +36,14 @@ impl HttpAsk {
     /// As configured; `Err` names what cannot be.
     pub(super) fn new(config: &HttpClientConfig, timeout: Duration) -> Result<Self, String> {
         let identity = Identity::of(config)?;
-        Ok(HttpAsk { config: config.clone(), identity, timeout, client: RefCell::default() })
+        let (config, client) = (config.clone(), RefCell::default());
+        Ok(HttpAsk { config, identity, timeout, socket: None, client })
+    }
+
+    /// Over a Unix socket, as nobody.
+    pub(super) fn over_socket(path: &str, timeout: Duration) -> Result<Self, String> {
+        let plain = HttpAsk::new(&HttpClientConfig::default(), timeout)?;
+        Ok(HttpAsk { socket: Some(path.to_owned()), ..plain })
     }
 
     /// The client; made when it is needed, since making it reads files.
@@ -42,8 +51,8 @@ impl HttpAsk {
         if let Some(client) = &*self.client.borrow() {
             return Ok(client.clone());
         }
-        let config = self.config.clone();
-        let made = spawn_blocking(move || make_client(&config)).await;
+        let (config, socket) = (self.config.clone(), self.socket.clone());
+        let made = spawn_blocking(move || make_client(&config, socket)).await;
         let client = made.map_err(|e| e.to_string())??;
         *self.client.borrow_mut() = Some(client.clone());
         Ok(client)
@@ -116,7 +125,7 @@ impl Ask for HttpAsk {
     }
 }
 
-fn make_client(config: &HttpClientConfig) -> Result<Client, String> {
+fn make_client(config: &HttpClientConfig, socket: Option<String>) -> Result<Client, String> {
     let builder = Client::builder()
         .redirect(Policy::none())
         .tls_backend_preconfigured(client_config(&config.tls_config)?);
@@ -124,6 +133,10 @@ fn make_client(config: &HttpClientConfig) -> Result<Client, String> {
         Some(proxy) => builder.proxy(proxy),
         None if config.proxy.proxy_from_environment => builder,
         None => builder.no_proxy(),
+    };
+    let builder = match socket {
+        Some(path) => builder.unix_socket(path),
+        None => builder,
     };
     builder.build().map_err(|e| words(&e))
 }

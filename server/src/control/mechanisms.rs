@@ -3,14 +3,18 @@
 use std::rc::Rc;
 
 use tidemark_ingest::discovery::Refresh;
+use tidemark_ingest::discovery::docker::{Docker, DockerOptions};
+use tidemark_ingest::discovery::dockerswarm::{Role, Swarm};
 use tidemark_ingest::discovery::http::Http;
-use tokio::task::{AbortHandle, spawn_local};
 
 use super::http::HttpAsk;
-use super::provider::Feed;
+use super::provider::{Feed, Running};
 use super::stats::Stats;
-use super::{file, refresh};
-use crate::config::discovery::{Discovery, FileSdConfig, HttpSdConfig};
+use super::{consul, file, refresh};
+use crate::config::discovery::{
+    ConsulSdConfig, Discovery, DockerSdConfig, DockerSwarmSdConfig, FileSdConfig, Filter,
+    HttpSdConfig,
+};
 use crate::config::http_client::HttpClientConfig;
 use crate::config::scalars::Duration;
 
@@ -53,31 +57,77 @@ macro_rules! mechanisms {
 }
 
 mechanisms! {
+    "consul": Consul from consul_sd_configs: ConsulSdConfig;
+    "docker": Docker from docker_sd_configs: DockerSdConfig;
+    "dockerswarm": DockerSwarm from dockerswarm_sd_configs: DockerSwarmSdConfig;
     "file": File from file_sd_configs: FileSdConfig;
     "http": Http from http_sd_configs: HttpSdConfig;
 }
 
 impl Wanted {
     /// Starts the task; `Err` says what the configuration cannot mean.
-    pub(super) fn start(&self, context: Context) -> Result<AbortHandle, String> {
+    pub(super) fn start(&self, context: Context) -> Result<Running, String> {
         match self {
-            Wanted::File(c) => Ok(spawn_local(file::run(c.clone(), context)).abort_handle()),
+            Wanted::Consul(c) => consul::start(c, context),
+            Wanted::Docker(c) => {
+                let (base, client) = docker_daemon(&c.host, &c.http, c.refresh_interval)?;
+                let mechanism = Docker::new(DockerOptions {
+                    base,
+                    port: c.port,
+                    filters: filters(&c.filters),
+                    host_networking_host: c.host_networking_host.clone(),
+                    match_first_network: c.match_first_network,
+                });
+                Ok(asking(mechanism, client, c.refresh_interval, context))
+            }
+            Wanted::DockerSwarm(c) => {
+                let (base, client) = docker_daemon(&c.host, &c.http, c.refresh_interval)?;
+                let role = match c.role.as_str() {
+                    "services" => Role::Services,
+                    "tasks" => Role::Tasks,
+                    _ => Role::Nodes,
+                };
+                let mechanism = Swarm { base, role, port: c.port, filters: filters(&c.filters) };
+                Ok(asking(mechanism, client, c.refresh_interval, context))
+            }
+            Wanted::File(c) => Ok(Running::start(file::run(c.clone(), context))),
             Wanted::Http(c) => {
                 let mechanism = Http::new(&c.url, c.refresh_interval.as_std());
-                asking(mechanism, &c.http, c.refresh_interval, context)
+                let client = HttpAsk::new(&c.http, c.refresh_interval.as_std())?;
+                Ok(asking(mechanism, client, c.refresh_interval, context))
             }
         }
     }
 }
 
-/// Starts a discoverer that asks over HTTP now and then, with a time-out as long as its interval.
+/// Starts a discoverer that asks over HTTP now and then.
 fn asking(
     mechanism: impl Refresh + 'static,
-    client: &HttpClientConfig,
+    client: HttpAsk,
     every: Duration,
     context: Context,
-) -> Result<AbortHandle, String> {
-    let every = every.as_std();
-    let ask = HttpAsk::new(client, every)?;
-    Ok(spawn_local(refresh::run(Box::new(mechanism), ask, every, context)).abort_handle())
+) -> Running {
+    Running::start(refresh::run(Box::new(mechanism), client, every.as_std(), context))
+}
+
+/// Where a Docker daemon's API begins, and a client that gets there. The HTTP client's configuration is for `http` and
+/// `https`, as in Prometheus.
+fn docker_daemon(
+    host: &str,
+    client: &HttpClientConfig,
+    every: Duration,
+) -> Result<(String, HttpAsk), String> {
+    let (scheme, rest) = host.split_once("://").ok_or(format!("host {host:?} has no scheme"))?;
+    let rest = rest.trim_end_matches('/');
+    let (every, plain) = (every.as_std(), HttpClientConfig::default());
+    match scheme {
+        "unix" => Ok(("http://docker".to_owned(), HttpAsk::over_socket(rest, every)?)),
+        "tcp" => Ok((format!("http://{rest}"), HttpAsk::new(&plain, every)?)),
+        "http" | "https" => Ok((format!("{scheme}://{rest}"), HttpAsk::new(client, every)?)),
+        _ => Err(format!("host {host:?}: the scheme is none of unix, tcp, http, https")),
+    }
+}
+
+fn filters(filters: &[Filter]) -> Vec<(String, Vec<String>)> {
+    filters.iter().map(|filter| (filter.name.clone(), filter.values.clone())).collect()
 }

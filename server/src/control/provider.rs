@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidemark_ingest::discovery::TargetGroup;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, spawn_local};
 
 use super::mechanisms::Wanted;
 
@@ -14,6 +14,8 @@ use super::mechanisms::Wanted;
 pub(super) enum Update {
     /// These are all groups.
     All(Vec<TargetGroup>),
+    /// These groups are now like this; one without targets is gone.
+    Changed(Vec<TargetGroup>),
 }
 
 /// Number of a discoverer in the life of the process.
@@ -34,29 +36,54 @@ impl Feed {
     }
 }
 
-/// See the module. Dropping it ends the task.
+/// A task of the control thread, which ends when this is dropped.
+pub(super) struct Running(AbortHandle);
+
+impl Running {
+    /// Starts `task`.
+    pub(super) fn start(task: impl Future<Output = ()> + 'static) -> Self {
+        Running(spawn_local(task).abort_handle())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// See the module.
 pub(super) struct Provider {
     pub(super) id: ProviderId,
     pub(super) wanted: Wanted,
-    task: AbortHandle,
+    _task: Running,
     groups: BTreeMap<String, Arc<TargetGroup>>,
 }
 
 impl Provider {
     /// One that has found nothing yet.
-    pub(super) fn new(id: ProviderId, wanted: Wanted, task: AbortHandle) -> Self {
-        Provider { id, wanted, task, groups: BTreeMap::new() }
+    pub(super) fn new(id: ProviderId, wanted: Wanted, task: Running) -> Self {
+        Provider { id, wanted, _task: task, groups: BTreeMap::new() }
     }
 
     /// Takes an update; says whether anything is different now.
     pub(super) fn take(&mut self, update: Update) -> bool {
-        let Update::All(groups) = update;
-        let mut before = std::mem::take(&mut self.groups);
+        let (groups, all) = match update {
+            Update::All(groups) => (groups, true),
+            Update::Changed(groups) => (groups, false),
+        };
+        let mut before = if all { std::mem::take(&mut self.groups) } else { BTreeMap::new() };
         let mut changed = false;
-        for group in groups.into_iter().filter(|group| !group.targets.is_empty()) {
-            let same = before.remove(&group.source).filter(|known| **known == group);
-            changed |= same.is_none();
+        for group in groups {
+            let known =
+                if all { before.remove(&group.source) } else { self.groups.remove(&group.source) };
+            if group.targets.is_empty() {
+                changed |= known.is_some();
+                continue;
+            }
             let source = group.source.clone();
+            let same = known.filter(|known| **known == group);
+            changed |= same.is_none();
             self.groups.insert(source, same.unwrap_or_else(|| Arc::new(group)));
         }
         changed || !before.is_empty()
@@ -65,12 +92,6 @@ impl Provider {
     /// What it found.
     pub(super) fn groups(&self) -> impl Iterator<Item = Arc<TargetGroup>> + '_ {
         self.groups.values().map(Arc::clone)
-    }
-}
-
-impl Drop for Provider {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -87,10 +108,16 @@ mod tests {
         provider.groups().map(|group| group.source.clone()).collect()
     }
 
-    #[tokio::test(flavor = "current_thread")]
-    async fn updates_are_compared_with_what_is_known() {
-        let task = tokio::spawn(std::future::pending::<()>()).abort_handle();
-        let mut provider = Provider::new(1, Wanted::File(FileSdConfig::default()), task.clone());
+    #[test]
+    fn updates_are_compared_with_what_is_known() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, compare());
+    }
+
+    async fn compare() {
+        let task = Running::start(std::future::pending());
+        let aborted = task.0.clone();
+        let mut provider = Provider::new(1, Wanted::File(FileSdConfig::default()), task);
         let both = || vec![group("a", &["1"]), group("b", &["2"])];
         assert!(!provider.take(Update::All(vec![])));
         assert!(provider.take(Update::All(both())));
@@ -98,10 +125,15 @@ mod tests {
         let first = provider.groups().next().unwrap();
         assert!(provider.take(Update::All(vec![group("a", &["1"]), group("b", &["3"])])));
         assert!(Arc::ptr_eq(&first, &provider.groups().next().unwrap()), "it is kept");
+        assert!(provider.take(Update::Changed(vec![group("c", &["4"])])));
+        assert!(!provider.take(Update::Changed(vec![group("c", &["4"])])));
+        assert_eq!(sources(&provider), ["a", "b", "c"]);
+        assert!(provider.take(Update::Changed(vec![group("b", &[])])));
+        assert!(!provider.take(Update::Changed(vec![group("b", &[])])), "gone already");
         assert!(provider.take(Update::All(vec![group("a", &[]), group("c", &["4"])])));
         assert_eq!(sources(&provider), ["c"]);
         drop(provider);
-        while !task.is_finished() {
+        while !aborted.is_finished() {
             tokio::task::yield_now().await;
         }
     }

@@ -53,6 +53,9 @@ pub(super) struct Stats {
     pub(super) file_scans: Cell<Took>,
     /// When each file was last changed, in seconds since the epoch.
     pub(super) file_times: RefCell<BTreeMap<String, f64>>,
+    /// Questions to Consul that failed.
+    pub(super) consul_failures: Counter,
+    consul_asked: RefCell<BTreeMap<&'static str, Took>>,
     failed_configs: Cell<u64>,
     told: RefCell<BTreeMap<String, Told>>,
     refreshes: RefCell<BTreeMap<(&'static str, String), Refreshes>>,
@@ -91,6 +94,13 @@ impl Stats {
         if failed && context.mechanism == "http" {
             self.http_failures.add(1);
         }
+    }
+
+    /// One question to Consul's catalogue.
+    pub(super) fn consul_asked(&self, call: &'static str, took: Duration) {
+        let mut all = self.consul_asked.borrow_mut();
+        let one = all.entry(call).or_default();
+        *one = one.and(took);
     }
 
     /// Everything as Prometheus text.
@@ -191,12 +201,24 @@ impl Stats {
                 &self.file_watcher_errors,
             ),
             (
+                "prometheus_sd_consul_rpc_failures_total",
+                "The number of Consul RPC call failures.",
+                &self.consul_failures,
+            ),
+            (
                 "prometheus_sd_http_failures_total",
                 "Number of HTTP service discovery refresh failures.",
                 &self.http_failures,
             ),
         ] {
             text.single(name, Kind::Counter, help, counter.get());
+        }
+        let name = "prometheus_sd_consul_rpc_duration_seconds";
+        text.family(name, Kind::Summary, "The duration of a Consul RPC call in seconds.");
+        for (call, took) in &*self.consul_asked.borrow() {
+            let labels = [("endpoint", "catalog"), ("call", call)];
+            text.sample(&format!("{name}_sum"), &labels, took.seconds);
+            text.sample(&format!("{name}_count"), &labels, took.count);
         }
         let name = "prometheus_sd_file_mtime_seconds";
         let help = "Timestamp (mtime) of files read by FileSD. Timestamp is set at read time.";

@@ -2,23 +2,41 @@
 //!
 //! What they discover from is real where it can be (files), and else a small server with recorded answers.
 
+mod recorded;
+mod services;
+
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
 
 use crate::components::{Component, prometheus};
 use crate::exporter::{Answer, Exporter};
 use crate::harness::{SOON, Tidemark, api, eventually, value, within};
 
+/// Labels that Prometheus has since a version that Debian does not have yet.
+const NEWER: [&str; 2] = ["__meta_docker_container_image", "__meta_docker_container_image_id"];
+
 /// What each active target of a server was made of and has become, as text.
 fn targets(url: &str) -> BTreeSet<String> {
     let all = api(url, "/api/v1/targets", &[("state", "active")]);
-    let all = all["activeTargets"].as_array().expect("a list").iter();
-    all.map(|target| {
-        format!("{} {} {}", target["scrapeUrl"], target["discoveredLabels"], target["labels"])
-    })
-    .collect()
+    all["activeTargets"].as_array().expect("a list").iter().map(shown).collect()
+}
+
+fn shown(target: &Value) -> String {
+    let mut target = target.clone();
+    let discovered = target["discoveredLabels"].as_object_mut().expect("labels");
+    discovered.retain(|name, _| !NEWER.contains(&name.as_str()));
+    let text =
+        format!("{} {} {}", target["scrapeUrl"], target["discoveredLabels"], target["labels"]);
+    // Prometheus 2 adds the port of the scheme where the address has none, Prometheus 3 leaves it as it is.
+    match target["discoveredLabels"]["__address__"].as_str() {
+        Some(address) if !address.contains(':') => text.replace(&format!("{address}:80"), address),
+        _ => text,
+    }
 }
 
 /// Tidemark and Prometheus with one configuration.
@@ -40,12 +58,29 @@ impl Pair {
             last = [targets(self.tidemark.url()), targets(self.prometheus.url())];
             (last[0] == last[1] && last[0].len() == number).then(|| last[0].clone())
         };
-        let found =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| within(SOON, what, look)));
+        let found = catch_unwind(AssertUnwindSafe(|| within(SOON, what, look)));
         found.unwrap_or_else(|_| {
-            panic!("{what}:\n  ours:   {:#?}\n  theirs: {:#?}", last[0], last[1])
+            let [ours, theirs] = &last;
+            let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| {
+                a.difference(b).cloned().collect::<Vec<_>>().join("\n  ")
+            };
+            panic!(
+                "{what}: {number} targets wanted, {} and {} found\nours alone:\n  {}\ntheirs alone:\n  {}",
+                ours.len(),
+                theirs.len(),
+                only(ours, theirs),
+                only(theirs, ours)
+            )
         })
     }
+}
+
+/// Waits until Tidemark has so many targets; gives them. For what Debian's Prometheus was built without.
+pub(crate) fn found(tidemark: &Tidemark, number: usize) -> BTreeSet<String> {
+    eventually("its targets", || {
+        let found = targets(tidemark.url());
+        (found.len() == number).then_some(found)
+    })
 }
 
 /// A job whose targets come from `discovery`, written as flow YAML. The targets need not answer.
@@ -150,12 +185,6 @@ fn a_reload_restarts_only_what_changed() {
         };
         let urls: Vec<_> = paths.iter().map(url).collect();
         job(&format!("http_sd_configs: [{}]", urls.join(", ")))
-    };
-    let found = |tidemark: &Tidemark, number: usize| {
-        eventually("its targets", || {
-            let found = targets(tidemark.url());
-            (found.len() == number).then_some(found)
-        })
     };
     let tidemark = Tidemark::start(&config(&["a", "b"]));
     found(&tidemark, 2);
