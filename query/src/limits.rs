@@ -16,3 +16,12 @@ const _: () = assert!(NESTING_MAX < TREE_HEIGHT_MAX, "what nests must fit into t
 
 /// How many steps a range query may have, whoever asks. The API allows its clients fewer.
 pub const QUERY_STEPS_MAX: i64 = 1_000_000;
+
+/// Most bytes of a remote-read request, decompressed.
+pub const READ_REQUEST_BYTES_MAX: usize = 32 << 20;
+
+/// Samples of a chunk that remote read makes, as many as Prometheus' own chunks have.
+pub const READ_CHUNK_SAMPLES_MAX: usize = 120;
+
+/// Bytes of chunks after which a series goes on in another frame.
+pub const READ_FRAME_BYTES_MAX: usize = 1 << 20;

@@ -6,11 +6,15 @@
 //! * [`params`], [`time`]: what the client wrote, with Prometheus' errors;
 //! * [`query`]: `query`, `query_range`, `format_query`, `parse_query`;
 //! * [`series`]: `series`, `labels`, `label/<name>/values`, `metadata`;
+//! * [`federate`], [`remote_read`]: samples as they are stored, for other servers;
 //! * [`json`], [`value_json`], [`tree_json`]: bytes.
 
+pub mod federate;
 pub mod json;
 pub mod params;
 pub mod query;
+mod raw;
+pub mod remote_read;
 mod response;
 pub mod series;
 pub mod time;

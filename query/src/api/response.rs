@@ -12,6 +12,8 @@ pub struct Response {
     pub status: u16,
     /// MIME type of the body.
     pub content_type: &'static str,
+    /// How the body is encoded already, if it is.
+    pub content_encoding: Option<&'static str>,
     /// The body.
     pub body: Bytes,
 }
@@ -37,7 +39,7 @@ pub fn success(notes: Notes<'_>, write: impl FnOnce(&mut Vec<u8>)) -> Response {
     write_notes(&mut out, "warnings", "warning", notes.warnings);
     write_notes(&mut out, "infos", "info", notes.infos);
     out.push(b'}');
-    Response { status: 200, content_type: JSON, body: out.into() }
+    Response { status: 200, content_type: JSON, content_encoding: None, body: out.into() }
 }
 
 /// The answer to a request that failed.
@@ -47,7 +49,8 @@ pub fn failure(error: &QueryError) -> Response {
     json::raw(&mut out, r#","error":"#);
     json::html_safe_string(&mut out, &error.message);
     out.push(b'}');
-    Response { status: error.kind.status(), content_type: JSON, body: out.into() }
+    let status = error.kind.status();
+    Response { status, content_type: JSON, content_encoding: None, body: out.into() }
 }
 
 fn write_notes(out: &mut Vec<u8>, member: &str, word: &str, notes: &[String]) {

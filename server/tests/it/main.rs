@@ -23,4 +23,5 @@ mod kill;
 mod lifecycle;
 mod peers;
 mod promtool;
+mod read_back;
 mod sender;

@@ -8,20 +8,29 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::StatusCode;
+use http::header::{CONTENT_ENCODING, HeaderValue};
 use tidemark_core::runtime::{Queue, clock, spawn_into};
+use tidemark_query::api::federate::Federation;
 use tidemark_query::api::query::{InstantRequest, QuerySettings, RangeRequest};
+use tidemark_query::api::remote_read::Reading;
 use tidemark_query::api::{self, Params, Response};
+use tidemark_query::budget::Budget;
 use tidemark_query::engine::QueryOptions;
 
 use crate::http::answer::Answer;
 use crate::http::request::Request;
+use crate::limits::FORM_BYTES_MAX;
 use crate::node::Node;
 
 impl From<Response> for Answer {
     fn from(response: Response) -> Self {
         let status = StatusCode::from_u16(response.status);
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Answer::new(status, response.content_type, response.body)
+        let answer = Answer::new(status, response.content_type, response.body);
+        match response.content_encoding {
+            Some(coding) => answer.with(CONTENT_ENCODING, HeaderValue::from_static(coding)),
+            None => answer,
+        }
     }
 }
 
@@ -131,4 +140,41 @@ pub(crate) async fn metadata(node: Rc<Node>, request: Request) -> Answer {
         api::series::metadata(&params, node.shards()).await
     })
     .await
+}
+
+/// The newest samples, for another Prometheus to scrape.
+pub(crate) async fn federate(node: Rc<Node>, request: Request) -> Answer {
+    answered(node, request, |node, params| async move {
+        let federation = Federation {
+            now_ms: clock::now_ms(),
+            lookback_ms: node.flags.query_lookback_delta.as_millis(),
+            external_labels: node.settings().config.global.external_labels.clone(),
+            budget: budget(&node),
+        };
+        api::federate::federate(&params, node.shards(), &federation).await
+    })
+    .await
+}
+
+/// Stored samples, for another Prometheus to query.
+pub(crate) async fn read(node: Rc<Node>, request: Request) -> Answer {
+    let body = match request.read(FORM_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(error) => return error.answer(),
+    };
+    let turn = node.query_turns.acquire(1).await;
+    let answering = spawn_into(Queue::Query, async move {
+        let external_labels = node.settings().config.global.external_labels.clone();
+        let reading = Reading { external_labels, budget: budget(&node) };
+        let response = api::remote_read::read(&body.bytes, node.shards(), &reading).await;
+        drop(turn);
+        Answer::from(response)
+    });
+    answering.await
+}
+
+/// What a request for stored samples may cost: as much as a query.
+fn budget(node: &Node) -> Budget {
+    let deadline = clock::Instant::now() + node.flags.query_timeout.as_std();
+    Budget::new(node.flags.query_max_samples, deadline)
 }
