@@ -50,7 +50,7 @@ const HISTOGRAM: &Layout = &[
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Not a snappy block.
-    #[error("snappy: {0}")]
+    #[error("{0}")]
     Snappy(String),
     /// More bytes than are taken at once.
     #[error("the body says it has {bytes} bytes when decompressed, more than the {limit} allowed")]
