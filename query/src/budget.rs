@@ -1,4 +1,4 @@
-//! What a query may cost: samples held at once, time, and whether anyone still waits for the answer.
+//! What a query may cost: samples and bytes held at once, time, and whether anyone still waits for the answer.
 //!
 //! One budget is shared by all parts of a query on all cores; its numbers are atomics that only ever say "stop", so
 //! nobody waits for anybody.
@@ -10,6 +10,15 @@ use tidemark_core::runtime::clock::Instant;
 
 use crate::value::{ErrorType, QueryError};
 
+/// What a value weighs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// Float samples; a histogram weighs as many as it takes the place of.
+    pub samples: usize,
+    /// Bytes of its columns and labels.
+    pub bytes: usize,
+}
+
 /// The budget of one query. Clones are the same budget.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<Inner>);
@@ -17,6 +26,9 @@ pub struct Budget(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     samples_max: u64,
+    bytes_max: u64,
+    bytes: AtomicU64,
+    bytes_peak: AtomicU64,
     deadline: Instant,
     samples: AtomicU64,
     samples_peak: AtomicU64,
@@ -27,9 +39,12 @@ struct Inner {
 
 impl Budget {
     /// A fresh budget.
-    pub fn new(samples_max: u64, deadline: Instant) -> Self {
+    pub fn new(samples_max: u64, bytes_max: u64, deadline: Instant) -> Self {
         Budget(Arc::new(Inner {
             samples_max,
+            bytes_max,
+            bytes: AtomicU64::new(0),
+            bytes_peak: AtomicU64::new(0),
             deadline,
             samples: AtomicU64::new(0),
             samples_peak: AtomicU64::new(0),
@@ -43,13 +58,17 @@ impl Budget {
     pub fn hold(&self, samples: usize) -> Result<(), QueryError> {
         let held = self.0.samples.fetch_add(samples as u64, Ordering::Relaxed) + samples as u64;
         self.0.samples_peak.fetch_max(held, Ordering::Relaxed);
-        if held > self.0.samples_max {
-            return Err(QueryError::new(
-                ErrorType::Execution,
-                "query processing would load too many samples into memory in query execution",
-            ));
-        }
-        Ok(())
+        if held > self.0.samples_max { Err(too_much()) } else { Ok(()) }
+    }
+
+    /// Says that `bytes` more are held: columns cost memory where they have no sample, too.
+    ///
+    /// # Errors
+    /// That of too many samples, which is Prometheus' for all of memory.
+    pub fn hold_bytes(&self, bytes: usize) -> Result<(), QueryError> {
+        let held = self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        self.0.bytes_peak.fetch_max(held, Ordering::Relaxed);
+        if held > self.0.bytes_max { Err(too_much()) } else { Ok(()) }
     }
 
     /// Says that `samples` are held no more.
@@ -57,15 +76,18 @@ impl Budget {
         self.0.samples.fetch_sub(samples as u64, Ordering::Relaxed);
     }
 
-    /// Samples held now.
-    pub fn held(&self) -> u64 {
-        self.0.samples.load(Ordering::Relaxed)
+    /// What is held now.
+    pub fn held(&self) -> Weight {
+        let read = |held: &AtomicU64| held.load(Ordering::Relaxed) as usize;
+        Weight { samples: read(&self.0.samples), bytes: read(&self.0.bytes) }
     }
 
-    /// A part of the query is done: of all that it held beside the `before` of others, `kept` samples are left.
-    pub fn settle(&self, before: u64, kept: usize) -> Result<(), QueryError> {
-        self.0.samples.store(before, Ordering::Relaxed);
-        self.hold(kept)
+    /// A part of the query is done: of all that it held beside the `before` of others, `kept` is left.
+    pub fn settle(&self, before: Weight, kept: Weight) -> Result<(), QueryError> {
+        self.0.samples.store(before.samples as u64, Ordering::Relaxed);
+        self.0.bytes.store(before.bytes as u64, Ordering::Relaxed);
+        self.hold(kept.samples)?;
+        self.hold_bytes(kept.bytes)
     }
 
     /// Counts samples that were read from storage.
@@ -110,10 +132,22 @@ impl Budget {
         self.0.samples_peak.load(Ordering::Relaxed)
     }
 
+    /// Most bytes held at once.
+    pub fn bytes_peak(&self) -> u64 {
+        self.0.bytes_peak.load(Ordering::Relaxed)
+    }
+
     /// All samples read from storage.
     pub fn samples_read(&self) -> u64 {
         self.0.samples_read.load(Ordering::Relaxed)
     }
+}
+
+fn too_much() -> QueryError {
+    QueryError::new(
+        ErrorType::Execution,
+        "query processing would load too many samples into memory in query execution",
+    )
 }
 
 /// Cancels a query when dropped: held by the future that a client waits for.
@@ -134,12 +168,15 @@ mod tests {
     #[test]
     fn a_budget_ends() {
         tidemark_core::runtime::sim::run(1, async {
-            let budget = Budget::new(10, Instant::now() + Duration::from_secs(1));
+            let budget = Budget::new(10, 100, Instant::now() + Duration::from_secs(1));
             budget.hold(8).unwrap();
             budget.release(3);
             budget.hold(5).unwrap();
             assert_eq!(budget.samples_peak(), 10);
             assert!(budget.hold(1).unwrap_err().message.contains("too many samples"));
+            budget.settle(Weight::default(), Weight { samples: 1, bytes: 60 }).unwrap();
+            assert_eq!(budget.held(), Weight { samples: 1, bytes: 60 });
+            assert!(budget.hold_bytes(50).unwrap_err().message.contains("too many samples"));
             assert!(budget.check().is_ok());
             tidemark_core::runtime::sleep(Duration::from_secs(2)).await;
             assert_eq!(budget.check().unwrap_err().kind, ErrorType::Timeout);

@@ -21,7 +21,8 @@ use crate::eval::dedupe::{Equal, drop_names, unite};
 use crate::eval::range_value;
 use crate::eval::row::RowOptions;
 use crate::eval::run::Evaluator;
-use crate::limits::QUERY_STEPS_MAX;
+use crate::eval::trace::Trace;
+use crate::limits::{QUERY_BYTES_MAX, QUERY_STEPS_MAX};
 use crate::parser::ast::{Expr, ValueType};
 use crate::parser::{ParserOptions, parse};
 use crate::plan::lower::{LowerOptions, lower};
@@ -38,6 +39,8 @@ pub struct EngineOptions {
     pub lookback_ms: i64,
     /// Most samples a query may hold at once (`--query.max-samples`).
     pub samples_max: u64,
+    /// Most bytes a query may hold at once (`--query.max-memory`).
+    pub bytes_max: u64,
     /// How long a query may take (`--query.timeout`).
     pub timeout: Duration,
     /// Distance of the evaluations of subqueries that do not say, in ms: the global evaluation interval.
@@ -57,6 +60,7 @@ impl Default for EngineOptions {
         EngineOptions {
             lookback_ms: 300_000,
             samples_max: 50_000_000,
+            bytes_max: QUERY_BYTES_MAX,
             timeout: Duration::from_mins(2),
             subquery_step_ms: 60_000,
             parser: ParserOptions::default(),
@@ -74,6 +78,10 @@ pub struct QueryOptions {
     pub lookback_ms: Option<i64>,
     /// A shorter time-out.
     pub timeout: Option<Duration>,
+    /// The answer is to say what each part of the plan did.
+    pub explain: bool,
+    /// The answer is to say how many samples each step looked at.
+    pub step_stats: bool,
 }
 
 /// The moments of a query.
@@ -83,6 +91,16 @@ struct Moments {
     last: TimestampMs,
     /// In ms; 0 for an instant query.
     step: i64,
+}
+
+impl Moments {
+    fn steps(self) -> Steps {
+        if self.step > 0 {
+            Steps::new(self.first, self.last, self.step)
+        } else {
+            Steps::instant(self.first)
+        }
+    }
 }
 
 /// Evaluates queries.
@@ -163,7 +181,8 @@ impl Engine {
         }
         let node = self.plan(&expr, moments)?;
         let timeout = options.timeout.map_or(self.options.timeout, |t| t.min(self.options.timeout));
-        let budget = Budget::new(self.options.samples_max, began + timeout);
+        let deadline = began + timeout;
+        let budget = Budget::new(self.options.samples_max, self.options.bytes_max, deadline);
         let _cancel = budget.cancel_on_drop();
         let evaluator = Evaluator {
             shards: self.shards.clone(),
@@ -175,6 +194,7 @@ impl Engine {
             },
             budget: budget.clone(),
             notes: RefCell::default(),
+            trace: Trace::new(moments.steps(), options.explain, options.step_stats),
         };
         if timeout.is_zero() {
             let message = "query timed out in query execution";
@@ -183,6 +203,7 @@ impl Engine {
         let preparation_seconds = began.elapsed().as_secs_f64();
         let value = evaluate(&evaluator, &node, value_type, moments).await?;
         let (warnings, infos) = evaluator.notes.into_inner().texts(query);
+        let (explain, step_counts) = evaluator.trace.finish();
         let total_seconds = began.elapsed().as_secs_f64();
         let stats = QueryStats {
             timings: QueryTimings {
@@ -194,7 +215,9 @@ impl Engine {
             samples_total: budget.samples_seen(),
             samples_read: budget.samples_read(),
             samples_peak: budget.samples_peak(),
-            samples_per_step: None,
+            samples_per_step: step_counts
+                .map(|counts| moments.steps().iter().zip(counts).collect()),
+            explain,
         };
         Ok(QueryResult { value, warnings, infos, stats })
     }
@@ -228,11 +251,7 @@ async fn evaluate(
         return range_value::evaluate(evaluator, node, time_ms).await.map(Value::Matrix);
     }
     let is_range = moments.step > 0;
-    let steps = if is_range {
-        Steps::new(moments.first, moments.last, moments.step)
-    } else {
-        Steps::instant(time_ms)
-    };
+    let steps = moments.steps();
     Ok(match evaluator.eval(node, steps).await? {
         Output::Text(value) => Value::String { timestamp_ms: time_ms, value },
         Output::Scalar(scalars) if is_range => Value::Matrix(vec![Series {

@@ -117,6 +117,42 @@ pub struct QueryStats {
     pub samples_peak: u64,
     /// Samples looked at at each step, with the step's time, if asked for.
     pub samples_per_step: Option<Vec<(TimestampMs, u64)>>,
+    /// What each part of the plan did, if asked for.
+    pub explain: Option<Box<Explain>>,
+}
+
+/// What a part of a plan did.
+#[derive(Clone, Debug, Default)]
+pub struct Explain {
+    /// What kind of node it is.
+    pub node: &'static str,
+    /// What it is; what its children say is left out.
+    pub text: String,
+    /// How long it took, its children included.
+    pub seconds: f64,
+    /// Series in its result.
+    pub series: usize,
+    /// Samples in its result.
+    pub samples: usize,
+    /// What each shard did, if it was evaluated there.
+    pub shards: Vec<ShardCost>,
+    /// The parts it was made from.
+    pub children: Vec<Explain>,
+}
+
+/// What a shard did for a part of a plan.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ShardCost {
+    /// Series that were read.
+    pub series: usize,
+    /// Samples that were read.
+    pub samples: usize,
+    /// Time of finding the series.
+    pub select_seconds: f64,
+    /// Time of reading and decoding.
+    pub read_seconds: f64,
+    /// Time from the beginning to the end, waiting included.
+    pub seconds: f64,
 }
 
 /// Seconds a query spent in each of its stages.

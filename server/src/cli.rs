@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidemark_query::limits::QUERY_BYTES_MAX;
 
 use crate::config::scalars::Duration;
 
@@ -199,6 +200,9 @@ pub(crate) struct ServeFlags {
     /// Samples that one query may hold in memory
     #[arg(long = "query.max-samples", default_value_t = 50_000_000, value_name = "N")]
     pub(crate) query_max_samples: u64,
+    /// Bytes of memory that one query may hold
+    #[arg(long = "query.max-memory", default_value_t = QUERY_BYTES_MAX, value_name = "BYTES")]
+    pub(crate) query_max_memory: u64,
     /// How far back an instant selector looks for a sample
     #[arg(long = "query.lookback-delta", default_value = "5m", value_parser = duration, value_name = "TIME")]
     pub(crate) query_lookback_delta: Duration,
@@ -257,6 +261,7 @@ impl ServeFlags {
             ("web.enable-lifecycle", self.enable_lifecycle.to_string()),
             ("query.timeout", self.query_timeout.to_string()),
             ("query.max-samples", self.query_max_samples.to_string()),
+            ("query.max-memory", self.query_max_memory.to_string()),
             ("query.lookback-delta", self.query_lookback_delta.to_string()),
             ("query.max-concurrency", self.query_max_concurrency.to_string()),
             ("enable-feature", self.features.iter().map(word).collect::<Vec<_>>().join(",")),

@@ -31,6 +31,8 @@ pub struct QuerySettings {
     pub lookback_ms: Option<i64>,
     /// What the client wrote for `stats`.
     pub stats: String,
+    /// Whether the answer is to say what each part of the plan did.
+    pub explain: bool,
 }
 
 impl QuerySettings {
@@ -47,6 +49,7 @@ impl QuerySettings {
             timeout_ms: timeout_ns.map(|ns| ns / NS_PER_MS),
             lookback_ms: lookback_ns.map(|ns| ns / NS_PER_MS).filter(|ms| *ms > 0),
             stats: params.get("stats").to_owned(),
+            explain: matches!(params.get("explain"), "1" | "true"),
         })
     }
 
@@ -150,7 +153,8 @@ pub fn answer(result: Result<QueryResult, QueryError>, settings: &QuerySettings)
     result.warnings.extend(settings.stats_warning());
     let stats = (!settings.stats.is_empty()).then_some(&result.stats);
     let notes = Notes { warnings: &result.warnings, infos: &result.infos };
-    success(notes, |out| query_data(out, &result.value, stats))
+    let explain = result.stats.explain.as_deref();
+    success(notes, |out| query_data(out, &result.value, stats, explain))
 }
 
 fn parsed(params: &Params, options: ParserOptions) -> Result<Expr, QueryError> {

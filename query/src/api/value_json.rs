@@ -1,14 +1,19 @@
-//! Query results as JSON: `{"resultType":...,"result":...}` and, when asked for, what the query cost.
+//! Query results as JSON: `{"resultType":...,"result":...}` and, when asked for, what the query cost and what its parts did.
 
 use tidemark_core::model::histogram::FloatHistogram;
 use tidemark_core::model::time::TimestampMs;
 
 use super::json;
 use crate::parser::number::Plain;
-use crate::value::{QueryStats, SampleValue, Series, Value, VectorSample};
+use crate::value::{Explain, QueryStats, SampleValue, Series, Value, VectorSample};
 
 /// The `data` of an answer to a query.
-pub(super) fn query_data(out: &mut Vec<u8>, value: &Value, stats: Option<&QueryStats>) {
+pub(super) fn query_data(
+    out: &mut Vec<u8>,
+    value: &Value,
+    stats: Option<&QueryStats>,
+    explain: Option<&Explain>,
+) {
     json::raw(out, r#"{"resultType":""#);
     json::raw(out, value.value_type().as_str());
     json::raw(out, r#"","result":"#);
@@ -16,6 +21,10 @@ pub(super) fn query_data(out: &mut Vec<u8>, value: &Value, stats: Option<&QueryS
     if let Some(stats) = stats {
         json::raw(out, r#","stats":"#);
         write_stats(out, stats);
+    }
+    if let Some(explain) = explain {
+        json::raw(out, r#","explain":"#);
+        write_explain(out, explain);
     }
     out.push(b'}');
 }
@@ -142,6 +151,36 @@ fn write_stats(out: &mut Vec<u8>, stats: &QueryStats) {
     json::raw(out, &counts);
 }
 
+/// A node of the plan: what it is, what it took, what it gave; what the shards did for it; its parts.
+fn write_explain(out: &mut Vec<u8>, node: &Explain) {
+    json::raw(out, r#"{"node":"#);
+    json::string(out, node.node);
+    json::raw(out, r#","text":"#);
+    json::html_safe_string(out, &node.text);
+    let Explain { seconds, series, samples, .. } = node;
+    let seconds = Plain(*seconds);
+    let figures = format!(r#","seconds":{seconds},"series":{series},"samples":{samples}"#);
+    json::raw(out, &figures);
+    if !node.shards.is_empty() {
+        json::raw(out, r#","shards":"#);
+        json::array(out, &node.shards, |out, shard| {
+            let (select, read) = (Plain(shard.select_seconds), Plain(shard.read_seconds));
+            let figures = format!(
+                r#"{{"seconds":{},"selectSeconds":{select},"readSeconds":{read},"series":{},"samples":{}}}"#,
+                Plain(shard.seconds),
+                shard.series,
+                shard.samples
+            );
+            json::raw(out, &figures);
+        });
+    }
+    if !node.children.is_empty() {
+        json::raw(out, r#","children":"#);
+        json::array(out, &node.children, write_explain);
+    }
+    out.push(b'}');
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -150,11 +189,13 @@ mod tests {
     use tidemark_core::model::labels::Labels;
     use tidemark_core::model::sample::Sample;
 
+    use crate::value::ShardCost;
+
     use super::*;
 
     fn check(value: &Value, expected: &str) {
         let mut out = Vec::new();
-        query_data(&mut out, value, None);
+        query_data(&mut out, value, None, None);
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
@@ -221,6 +262,35 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).unwrap(),
             r#"{"timings":{"evalTotalTime":0,"resultSortTime":0,"queryPreparationTime":0,"innerEvalTime":0,"execQueueTime":0,"execTotalTime":0},"samples":{"totalQueryableSamplesPerStep":[[1,3]],"totalQueryableSamples":3,"samplesRead":2,"peakSamples":1}}"#
+        );
+    }
+
+    #[test]
+    fn explained() {
+        let shard = ShardCost { series: 2, samples: 40, seconds: 0.25, ..ShardCost::default() };
+        let shards = Explain {
+            node: "shards",
+            text: "rate({__name__=\"m\"}[5m])".to_owned(),
+            seconds: 0.25,
+            series: 2,
+            samples: 40,
+            shards: vec![shard],
+            children: vec![],
+        };
+        let sum = Explain {
+            node: "aggregate",
+            text: "sum(...)".to_owned(),
+            seconds: 0.5,
+            series: 1,
+            samples: 1,
+            children: vec![shards],
+            ..Explain::default()
+        };
+        let mut out = Vec::new();
+        write_explain(&mut out, &sum);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#"{"node":"aggregate","text":"sum(...)","seconds":0.5,"series":1,"samples":1,"children":[{"node":"shards","text":"rate({__name__=\"m\"}[5m])","seconds":0.25,"series":2,"samples":40,"shards":[{"seconds":0.25,"selectSeconds":0,"readSeconds":0,"series":2,"samples":40}]}]}"#
         );
     }
 }

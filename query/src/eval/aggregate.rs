@@ -340,6 +340,8 @@ pub struct Groups {
     spec: AggregateSpec,
     table: GroupTable,
     accumulators: Vec<Accumulator>,
+    /// Values that are kept for quantiles.
+    kept_values: usize,
     scratch: Vec<f64>,
 }
 
@@ -353,7 +355,7 @@ impl Groups {
     /// No groups yet.
     pub fn new(spec: AggregateSpec) -> Self {
         let table = GroupTable::new(spec.grouping.clone());
-        Groups { spec, table, accumulators: Vec::new(), scratch: Vec::new() }
+        Groups { spec, table, accumulators: Vec::new(), kept_values: 0, scratch: Vec::new() }
     }
 
     /// Adds a row.
@@ -362,6 +364,9 @@ impl Groups {
             return;
         }
         let op = self.spec.op;
+        if op == AggregateOp::Quantile {
+            self.kept_values += cells.count_present();
+        }
         let group = self.table.group_of(labels);
         if group == self.accumulators.len() {
             self.accumulators.push(Accumulator::new(op, self.spec.steps.count));
@@ -387,6 +392,16 @@ impl Groups {
         } else {
             accumulator.add_floats(op, cells.floats());
         }
+    }
+
+    /// Bytes of the state, but for histograms, about.
+    pub fn byte_len(&self) -> usize {
+        let columns = match self.spec.op {
+            AggregateOp::Quantile => 1 + size_of::<Vec<f64>>() / size_of::<f64>(),
+            _ => 3,
+        };
+        let group = self.spec.steps.count * columns * size_of::<f64>() + size_of::<Accumulator>();
+        self.accumulators.len() * group + self.kept_values * size_of::<f64>()
     }
 
     /// The state, to be sent.

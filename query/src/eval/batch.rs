@@ -19,6 +19,11 @@ use tidemark_core::model::labels::Labels;
 use tidemark_core::model::sample::{STALE_NAN, is_stale};
 use tidemark_core::model::time::TimestampMs;
 
+use crate::budget::Weight;
+
+/// Bytes that a histogram takes for each of the samples that it weighs.
+const HISTOGRAM_SAMPLE_BYTES: usize = 16;
+
 /// What stands in a cell without sample.
 pub const ABSENT: f64 = STALE_NAN;
 
@@ -166,6 +171,14 @@ impl Cells {
         self.count_present() + histograms
     }
 
+    /// What the cells weigh in a query's budget.
+    pub fn weight(&self) -> Weight {
+        let samples = self.sample_weight();
+        let bytes = self.floats.len() * size_of::<f64>();
+        let histograms = if self.has_histograms() { samples * HISTOGRAM_SAMPLE_BYTES } else { 0 };
+        Weight { samples, bytes: bytes + histograms }
+    }
+
     /// Cell `i`.
     #[inline]
     pub fn get(&self, i: usize) -> CellRef<'_> {
@@ -267,6 +280,14 @@ pub struct Row {
     pub cells: Cells,
 }
 
+impl Row {
+    /// What it weighs in a query's budget.
+    pub fn weight(&self) -> Weight {
+        let Weight { samples, bytes } = self.cells.weight();
+        Weight { samples, bytes: bytes + self.labels.encoded().len() + size_of::<Row>() }
+    }
+}
+
 /// The value of an instant vector at every step.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -289,9 +310,15 @@ impl Batch {
         Batch { steps, rows, ordered: false }
     }
 
-    /// How many float samples it weighs in a query's budget.
-    pub fn sample_weight(&self) -> usize {
-        self.rows.iter().map(|row| row.cells.sample_weight()).sum()
+    /// What it weighs in a query's budget.
+    pub fn weight(&self) -> Weight {
+        let mut all = Weight::default();
+        for row in &self.rows {
+            let Weight { samples, bytes } = row.weight();
+            all.samples += samples;
+            all.bytes += bytes;
+        }
+        all
     }
 
     /// Forgets rows without any sample.

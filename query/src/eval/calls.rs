@@ -6,6 +6,7 @@ use super::batch::{Batch, CellRef, Cells, Row, Steps};
 use super::classic_histogram::{Histograms, Wanted, check_quantiles, label_by_quantile};
 use super::dedupe::{Equal, drop_names, unite};
 use super::notes::{NoteKind, Notes};
+use crate::budget::Weight;
 use crate::functions::labels::{Join, Replace, natural_less};
 use crate::functions::signature::Function;
 use crate::functions::{math, time};
@@ -26,12 +27,22 @@ pub enum Output {
 }
 
 impl Output {
-    /// How many float samples it weighs in a query's budget.
-    pub fn sample_weight(&self) -> usize {
+    /// What it weighs in a query's budget.
+    pub fn weight(&self) -> Weight {
         match self {
-            Output::Scalar(scalars) => scalars.len(),
-            Output::Vector(batch) => batch.sample_weight(),
-            Output::Text(_) => 0,
+            Output::Scalar(scalars) => {
+                Weight { samples: scalars.len(), bytes: size_of_val(&**scalars) }
+            }
+            Output::Vector(batch) => batch.weight(),
+            Output::Text(text) => Weight { samples: 0, bytes: text.len() },
+        }
+    }
+
+    /// How many series it has.
+    pub fn series_count(&self) -> usize {
+        match self {
+            Output::Vector(batch) => batch.rows.len(),
+            _ => 0,
         }
     }
 

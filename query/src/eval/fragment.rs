@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use tidemark_core::error::Error as CoreError;
 use tidemark_core::model::columns::SampleColumns;
+use tidemark_core::model::labels::Labels;
 use tidemark_core::model::matcher::Matcher;
 use tidemark_core::runtime;
+use tidemark_core::runtime::clock::Instant;
 use tidemark_core::shard::Shard;
 
 use super::aggregate::{AggregateSpec, Groups, PartialGroups};
@@ -17,7 +19,7 @@ use super::row::{RowInput, RowOptions, RowScratch, evaluate};
 use crate::budget::Budget;
 use crate::functions::labels::without_metadata;
 use crate::plan::split::RowPlan;
-use crate::value::{ErrorType, QueryError};
+use crate::value::{ErrorType, QueryError, ShardCost};
 
 /// What a shard is to do.
 #[derive(Clone, Debug)]
@@ -34,6 +36,10 @@ pub struct Fragment {
     pub options: RowOptions,
     /// What the query may cost.
     pub budget: Budget,
+    /// Where the time goes is to be told.
+    pub timed: bool,
+    /// How many samples each step looks at is to be told.
+    pub counts_steps: bool,
 }
 
 /// What a shard answers.
@@ -45,52 +51,108 @@ pub struct Gathered {
     pub groups: Option<PartialGroups>,
     /// Annotations.
     pub notes: Notes,
+    /// What it cost; times only if they were to be told.
+    pub cost: ShardCost,
+    /// Samples that each step looked at, if that was to be told.
+    pub seen: Vec<u64>,
+}
+
+impl Gathered {
+    fn new() -> Self {
+        Gathered {
+            rows: Vec::new(),
+            groups: None,
+            notes: Notes::default(),
+            cost: ShardCost::default(),
+            seen: Vec::new(),
+        }
+    }
 }
 
 /// Runs a fragment on one shard.
 pub async fn run(fragment: Arc<Fragment>, shard: &Shard) -> Result<Gathered, QueryError> {
-    let mut gathered = Gathered { rows: Vec::new(), groups: None, notes: Notes::default() };
+    let mut gathered = Gathered::new();
     let mut groups = fragment.aggregate.clone().map(Groups::new);
+    let watch = Stopwatch::new(fragment.timed);
     if let Some(range) = fragment.plan.time_range() {
         let selection =
             shard.select(&fragment.matchers, range).await.map_err(|e| storage_error(&e))?;
-        let drop_name = fragment.plan.drops_name();
-        let drop_now = drop_name && !fragment.options.delayed_name_removal;
+        gathered.cost.select_seconds = watch.seconds();
         let mut columns = SampleColumns::new();
-        let mut scratch = RowScratch::default();
+        let mut scratch = RowScratch::new(fragment.counts_steps.then_some(fragment.plan.steps));
         for i in 0..selection.len() {
             runtime::yield_if_needed().await;
             fragment.budget.check()?;
             columns.clear();
+            let began = watch.seconds();
             selection.read(i, range, &mut columns).await.map_err(|e| storage_error(&e))?;
+            gathered.cost.read_seconds += watch.seconds() - began;
             if columns.is_empty() {
                 continue;
             }
-            fragment.budget.count_read(columns.len());
-            if fragment.stats_only && !columns.histograms.is_empty() {
-                histogram_stats::strip(&mut columns);
-            }
+            gathered.cost.series += 1;
+            gathered.cost.samples += columns.len();
             let labels = selection.labels(i);
-            let input = RowInput { labels, columns: &columns, options: fragment.options };
-            let cells = evaluate(&fragment.plan, &input, &mut scratch, &mut gathered.notes);
-            let seen = scratch.take_seen();
-            fragment.budget.count_seen(seen.total);
-            fragment.budget.hold(seen.widest)?;
-            fragment.budget.release(seen.widest);
-            if !cells.any_present() {
-                continue;
-            }
-            if let Some(groups) = &mut groups {
-                groups.add(labels, drop_name, &cells, &mut gathered.notes);
-                continue;
-            }
-            fragment.budget.hold(cells.sample_weight())?;
-            let labels = if drop_now { without_metadata(labels) } else { labels.clone() };
-            gathered.rows.push(Row { labels, drop_name, cells });
+            fragment.add_series(labels, &mut columns, &mut scratch, &mut groups, &mut gathered)?;
         }
+        gathered.seen = scratch.take_step_counts();
     }
     gathered.groups = groups.map(Groups::into_partial);
+    gathered.cost.seconds = watch.seconds();
     Ok(gathered)
+}
+
+impl Fragment {
+    /// One series, read, into the groups or the rows.
+    fn add_series(
+        &self,
+        labels: &Labels,
+        columns: &mut SampleColumns,
+        scratch: &mut RowScratch,
+        groups: &mut Option<Groups>,
+        gathered: &mut Gathered,
+    ) -> Result<(), QueryError> {
+        self.budget.count_read(columns.len());
+        if self.stats_only && !columns.histograms.is_empty() {
+            histogram_stats::strip(columns);
+        }
+        let input = RowInput { labels, columns, options: self.options };
+        let cells = evaluate(&self.plan, &input, scratch, &mut gathered.notes);
+        let seen = scratch.take_seen();
+        self.budget.count_seen(seen.total);
+        self.budget.hold(seen.widest)?;
+        self.budget.release(seen.widest);
+        if !cells.any_present() {
+            return Ok(());
+        }
+        let drop_name = self.plan.drops_name();
+        if let Some(groups) = groups {
+            let before = groups.byte_len();
+            groups.add(labels, drop_name, &cells, &mut gathered.notes);
+            return self.budget.hold_bytes(groups.byte_len() - before);
+        }
+        let drop_now = drop_name && !self.options.delayed_name_removal;
+        let labels = if drop_now { without_metadata(labels) } else { labels.clone() };
+        let row = Row { labels, drop_name, cells };
+        let weight = row.weight();
+        gathered.rows.push(row);
+        self.budget.hold(weight.samples)?;
+        self.budget.hold_bytes(weight.bytes)
+    }
+}
+
+/// Tells the time since it was made; zero if nobody wants to know.
+struct Stopwatch(Option<Instant>);
+
+impl Stopwatch {
+    fn new(runs: bool) -> Self {
+        Stopwatch(runs.then(Instant::now))
+    }
+
+    #[inline]
+    fn seconds(&self) -> f64 {
+        self.0.map_or(0.0, |began| began.elapsed().as_secs_f64())
+    }
 }
 
 /// What a failure of storage means for a query.

@@ -26,4 +26,5 @@ pub mod row;
 pub mod run;
 pub mod select_k;
 mod smooth;
+pub mod trace;
 pub mod window;

@@ -60,6 +60,7 @@ async fn of_selector(
     for answer in answers {
         series.extend(answer?);
     }
+    evaluator.trace.seen(Steps::instant(time_ms), &[evaluator.budget.samples_seen()]);
     Ok(series)
 }
 
@@ -113,7 +114,10 @@ async fn read(
         }
         if !(series.floats.is_empty() && series.histograms.is_empty()) {
             let histograms: usize = series.histograms.iter().map(|(_, h)| h.sample_weight()).sum();
-            budget.hold(series.floats.len() + histograms)?;
+            let samples = series.floats.len() + histograms;
+            budget.count_seen(samples);
+            budget.hold(samples)?;
+            budget.hold_bytes(samples * size_of::<Sample>() + series.labels.encoded().len())?;
             out.push(series);
         }
     }

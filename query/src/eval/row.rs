@@ -13,7 +13,7 @@ use super::batch::{ABSENT, Cell, CellRef, Cells, Steps};
 use super::binary_op::{self, Operand};
 use super::notes::{NoteKind, Notes};
 use super::smooth;
-use super::window::{KernelContext, Samples, Seen};
+use super::window::{KernelContext, Samples, Seen, count_windows};
 use crate::functions::signature::Function;
 use crate::functions::{math, over_windows};
 use crate::parser::ast::PosRange;
@@ -37,9 +37,32 @@ pub struct RowScratch {
     samples: Samples,
     values: Vec<f64>,
     seen: Seen,
+    /// Samples looked at at each step by all series so far, if that is wanted.
+    step_counts: Option<Vec<u64>>,
 }
 
 impl RowScratch {
+    /// Buffers; with steps, the samples that each of them looks at are counted.
+    pub fn new(counted: Option<Steps>) -> Self {
+        let step_counts = counted.map(|steps| vec![0; steps.count]);
+        RowScratch { step_counts, ..RowScratch::default() }
+    }
+
+    /// The samples that each step has looked at; empty if they were not counted.
+    pub fn take_step_counts(&mut self) -> Vec<u64> {
+        self.step_counts.take().unwrap_or_default()
+    }
+
+    /// Does something that has other steps; gives what it gives and how many samples it looked at.
+    fn nested<T>(&mut self, steps: Steps, evaluate: impl FnOnce(&mut Self) -> T) -> (T, usize) {
+        let counts = self.step_counts.as_ref().map(|_| vec![0; steps.count]);
+        let outer = std::mem::replace(&mut self.step_counts, counts);
+        let before = self.seen.total;
+        let value = evaluate(self);
+        self.step_counts = outer;
+        (value, self.seen.total - before)
+    }
+
     /// How many samples were looked at since the last call.
     pub fn take_seen(&mut self) -> Seen {
         std::mem::take(&mut self.seen)
@@ -80,13 +103,26 @@ fn expr(
                 return smooth::evaluate(newest, steps, input, *pos, notes);
             }
             let cells = newest.evaluate(steps, input, *take);
-            scratch.seen.total += cells.count_present();
+            scratch.seen.total += cells.sample_weight();
+            if let Some(counts) = &mut scratch.step_counts {
+                for (i, count) in counts.iter_mut().enumerate() {
+                    *count += match cells.get(i) {
+                        CellRef::Absent => 0,
+                        CellRef::Float(_) => 1,
+                        CellRef::Histogram(h) => h.sample_weight() as u64,
+                    };
+                }
+            }
             cells
         }
         RowExpr::Window { function, spec, args, subquery, pos } => {
             let mut metric = input.labels.metric_name();
             if let Some(inner) = subquery {
-                let cells = evaluate(inner, input, scratch, notes);
+                let evaluate = |scratch: &mut RowScratch| evaluate(inner, input, scratch, notes);
+                let (cells, seen) = scratch.nested(inner.steps, evaluate);
+                if let Some(last) = scratch.step_counts.as_mut().and_then(|c| c.last_mut()) {
+                    *last += seen as u64;
+                }
                 scratch.samples.fill_from_cells(inner.steps, &cells);
                 if inner.drops_name() && !input.options.delayed_name_removal {
                     metric = "";
@@ -102,6 +138,9 @@ fn expr(
                 .unwrap_or_else(|| (Cells::absent(steps.count), Seen::default()));
             scratch.seen.widest = scratch.seen.widest.max(seen.widest);
             scratch.seen.total += seen.total;
+            if let Some(counts) = &mut scratch.step_counts {
+                count_windows(&scratch.samples, spec, steps, counts);
+            }
             if !metric.is_empty() {
                 note_non_counter(*function, input.labels, &cells, input.options, *pos, notes);
             }
@@ -112,7 +151,16 @@ fn expr(
             apply(*function, args, steps, &mut cells, notes, *pos);
             cells
         }
-        RowExpr::Repeat(inner) => evaluate(inner, input, scratch, notes).repeated(steps.count),
+        RowExpr::Repeat(inner) => {
+            let evaluate = |scratch: &mut RowScratch| evaluate(inner, input, scratch, notes);
+            let (cells, seen) = scratch.nested(inner.steps, evaluate);
+            // It counts at every step.
+            scratch.seen.total += seen * steps.count.saturating_sub(1);
+            for count in scratch.step_counts.iter_mut().flatten() {
+                *count += seen as u64;
+            }
+            cells.repeated(steps.count)
+        }
     }
 }
 

@@ -23,7 +23,8 @@ use super::matching::{self, VectorOperator};
 use super::notes::{NoteKind, Notes};
 use super::row::{self, RowOptions};
 use super::select_k::{Pick, pick};
-use super::window::{KernelContext, Samples, Seen, WindowSpec};
+use super::trace::Trace;
+use super::window::{KernelContext, Samples, Seen, WindowSpec, count_windows};
 use crate::budget::Budget;
 use crate::functions::signature::Function;
 use crate::functions::{keeps_name, math, over_windows};
@@ -51,6 +52,8 @@ pub struct Evaluator {
     pub budget: Budget,
     /// Annotations so far.
     pub notes: RefCell<Notes>,
+    /// What was done so far, if that is wanted.
+    pub trace: Trace,
 }
 
 impl Evaluator {
@@ -60,9 +63,11 @@ impl Evaluator {
             runtime::yield_if_needed().await;
             self.budget.check()?;
             let before = self.budget.held();
+            let began = self.trace.enter(node);
             let output = self.eval_node(node, steps).await?;
+            self.trace.leave(began, &output);
             // What was held on the way is gone.
-            self.budget.settle(before, output.sample_weight())?;
+            self.budget.settle(before, output.weight())?;
             Ok(output)
         })
     }
@@ -122,7 +127,11 @@ impl Evaluator {
 
     /// Evaluates at the first step and repeats the result.
     async fn invariant(&self, inner: &Node, steps: Steps) -> Result<Output> {
+        let before = (self.budget.samples_seen(), self.trace.begin_once(steps.first()));
         let output = self.eval(inner, steps.first()).await?;
+        let once = self.budget.samples_seen() - before.0;
+        self.budget.count_seen(once as usize * steps.count.saturating_sub(1));
+        self.trace.end_once(before.1);
         Ok(match output {
             Output::Scalar(scalars) => {
                 let value = scalars.first().copied().unwrap_or(f64::NAN);
@@ -225,8 +234,9 @@ impl Evaluator {
         Ok(args)
     }
 
-    /// Runs a fragment on every shard.
-    async fn scatter(&self, fragment: Fragment) -> Result<Vec<Gathered>> {
+    /// Runs a fragment, which `node` has become, on every shard.
+    async fn scatter(&self, node: &Node, fragment: Fragment) -> Result<Vec<Gathered>> {
+        let steps = fragment.plan.steps;
         let fragment = Arc::new(fragment);
         let answers = self
             .shards
@@ -236,7 +246,31 @@ impl Evaluator {
             })
             .await
             .map_err(|e| storage_error(&e))?;
-        answers.into_iter().collect()
+        let gathered = answers.into_iter().collect::<Result<Vec<_>>>()?;
+        self.trace.shards(node, &gathered);
+        for part in &gathered {
+            self.trace.seen(steps, &part.seen);
+        }
+        Ok(gathered)
+    }
+
+    /// What every fragment of this query has in common.
+    fn fragment(
+        &self,
+        select: &Select,
+        plan: RowPlan,
+        aggregate: Option<AggregateSpec>,
+    ) -> Fragment {
+        Fragment {
+            matchers: Arc::clone(&select.matchers),
+            stats_only: select.stats_only,
+            plan,
+            aggregate,
+            options: self.options,
+            budget: self.budget.clone(),
+            timed: self.trace.explains(),
+            counts_steps: self.trace.counts_steps(),
+        }
     }
 
     /// The rows of a node that the shards evaluate series by series.
@@ -244,16 +278,9 @@ impl Evaluator {
         let Some(select) = row_selector(node) else { return Ok(Batch::empty(steps)) };
         let plan = self.row_plan(node, steps).await?;
         let (drops, strict) = (plan.drops_name(), plan.is_strict());
-        let fragment = Fragment {
-            matchers: Arc::clone(&select.matchers),
-            stats_only: select.stats_only,
-            plan,
-            aggregate: None,
-            options: self.options,
-            budget: self.budget.clone(),
-        };
+        let fragment = self.fragment(select, plan, None);
         let mut rows = Vec::new();
-        for part in self.scatter(fragment).await? {
+        for part in self.scatter(node, fragment).await? {
             self.notes.borrow_mut().merge(part.notes);
             rows.extend(part.rows);
         }
@@ -278,6 +305,7 @@ impl Evaluator {
             options,
             budget: self.budget.clone(),
             notes: RefCell::default(),
+            trace: Trace::default(),
         };
         Ok(keeping.rows(select, steps).await?.rows)
     }
@@ -307,6 +335,11 @@ impl Evaluator {
             let (cells, seen) = over_windows(call.function, &samples, &spec, steps, &mut cx)
                 .unwrap_or_else(|| (Cells::absent(steps.count), Seen::default()));
             self.budget.count_seen(seen.total);
+            if self.trace.counts_steps() {
+                let mut counts = vec![0; steps.count];
+                count_windows(&samples, &spec, steps, &mut counts);
+                self.trace.seen(steps, &counts);
+            }
             row::note_non_counter(
                 call.function,
                 &row.labels,
@@ -438,15 +471,9 @@ impl Evaluator {
         }
         let mut groups = Groups::new(spec.clone());
         if let Some(select) = self.pushed_down(&node.input) {
-            let fragment = Fragment {
-                matchers: Arc::clone(&select.matchers),
-                stats_only: select.stats_only,
-                plan: self.row_plan(&node.input, steps).await?,
-                aggregate: Some(spec),
-                options: self.options,
-                budget: self.budget.clone(),
-            };
-            for part in self.scatter(fragment).await? {
+            let plan = self.row_plan(&node.input, steps).await?;
+            let fragment = self.fragment(select, plan, Some(spec));
+            for part in self.scatter(&node.input, fragment).await? {
                 let mut notes = self.notes.borrow_mut();
                 notes.merge(part.notes);
                 if let Some(partial) = part.groups {

@@ -268,6 +268,14 @@ pub fn slide(
     seen
 }
 
+/// Adds how many samples each window holds to `counts`, one number a step.
+pub fn count_windows(samples: &Samples, spec: &WindowSpec, steps: Steps, counts: &mut [u64]) {
+    slide(samples, spec, steps, |w| {
+        let histograms = w.histograms.v.iter().map(|h| h.sample_weight()).sum::<usize>();
+        counts[w.step] += (w.floats.len() + histograms) as u64;
+    });
+}
+
 /// How many samples kernels have seen.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {

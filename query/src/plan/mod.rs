@@ -4,6 +4,7 @@
 //! gone, and what does not change from step to step is marked. `split` says which parts need only the samples of one
 //! series at a time, so that they (and aggregations over them) can be shipped to the shards.
 
+mod explain;
 pub mod lower;
 pub mod node;
 pub mod split;

@@ -20,6 +20,7 @@ use super::series::SequenceValue;
 use crate::engine::{Engine, EngineOptions, QueryOptions};
 use crate::functions::depends_on_step;
 use crate::functions::signature::Function;
+use crate::limits::QUERY_BYTES_MAX;
 use crate::parser::ast::{AtModifier, Expr};
 use crate::parser::walk::children_mut;
 use crate::parser::{ParserOptions, parse};
@@ -35,6 +36,7 @@ fn engine_options() -> EngineOptions {
     EngineOptions {
         lookback_ms: 300_000,
         samples_max: 10_000,
+        bytes_max: QUERY_BYTES_MAX,
         timeout: Duration::from_secs(100),
         subquery_step_ms: 60_000,
         parser: ParserOptions::ALL,

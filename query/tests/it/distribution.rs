@@ -12,14 +12,14 @@ use tidemark_query::promqltest::run::Bench;
 use tidemark_query::promqltest::script::{Command, parse};
 use tidemark_query::value::{ErrorType, QueryError, SampleValue, Value};
 
-const SECOND: i64 = 1_000;
+pub(crate) const SECOND: i64 = 1_000;
 
-fn options() -> EngineOptions {
+pub(crate) fn options() -> EngineOptions {
     EngineOptions { parser: ParserOptions::ALL, ..EngineOptions::default() }
 }
 
 /// A storage that holds what a script loads.
-async fn bench(script: &str, shards: u32, options: EngineOptions) -> Bench {
+pub(crate) async fn bench(script: &str, shards: u32, options: EngineOptions) -> Bench {
     let bench = Bench::new(shards, options).await.expect("an empty storage opens");
     for command in parse(script).expect("the script is sound") {
         let Command::Load(load) = command else { continue };

@@ -58,6 +58,8 @@ where
 fn options(settings: &QuerySettings) -> QueryOptions {
     QueryOptions {
         lookback_ms: settings.lookback_ms,
+        explain: settings.explain,
+        step_stats: settings.wants_step_stats(),
         timeout: settings.timeout_ms.map(|ms| Duration::from_millis(ms.max(0).cast_unsigned())),
     }
 }
@@ -176,5 +178,5 @@ pub(crate) async fn read(node: Rc<Node>, request: Request) -> Answer {
 /// What a request for stored samples may cost: as much as a query.
 fn budget(node: &Node) -> Budget {
     let deadline = clock::Instant::now() + node.flags.query_timeout.as_std();
-    Budget::new(node.flags.query_max_samples, deadline)
+    Budget::new(node.flags.query_max_samples, node.flags.query_max_memory, deadline)
 }
