@@ -31,6 +31,9 @@ pub const PUSH_BODY_BYTES_MAX: usize = 64 << 20;
 /// Largest body of a scrape after decompression, in bytes, if the job sets no `body_size_limit`.
 pub const SCRAPE_BODY_BYTES_MAX: usize = 256 << 20;
 
+/// Bytes of all bodies of scrapes that one core holds at the same time, as they came and decompressed.
+pub const SCRAPE_BODIES_BYTES_MAX: usize = 1 << 30;
+
 /// Sets of working memory for scrapes that a core keeps for the next ones.
 pub const SCRATCHES_KEPT_MAX: usize = 4;
 
@@ -67,6 +70,7 @@ const _: () = assert!(LABELS_BYTES_MAX < LINE_BYTES_MAX, "a line holds the large
 const _: () = assert!(LINE_BYTES_MAX < PUSH_BODY_BYTES_MAX);
 const _: () = assert!(PUSH_BODY_BYTES_MAX <= SCRAPE_BODY_BYTES_MAX);
 const _: () = assert!(SCRAPE_BODY_BYTES_MAX <= u32::MAX as usize);
+const _: () = assert!(2 * SCRAPE_BODY_BYTES_MAX <= SCRAPE_BODIES_BYTES_MAX, "one body has room");
 const _: () =
     assert!(PUSH_BODY_BYTES_MAX <= (u32::MAX / 4) as usize, "offsets into arenas are u32");
 

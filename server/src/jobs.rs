@@ -15,10 +15,13 @@ use tidemark_ingest::scrape::{
 };
 
 use crate::config::Config;
+use crate::config::http_client::{HttpClientConfig, ProxyConfig};
 use crate::config::relabel::RelabelConfig;
 use crate::config::scrape::ScrapeConfig;
 use crate::http::client::{Client, ClientError, ClientOptions};
 use crate::http::identity::Identity;
+use crate::http::oauth2::Tokens;
+use crate::http::proxy::Proxies;
 use crate::http::tls::Connector;
 
 /// The jobs of a configuration; `Err` names the job and what cannot be.
@@ -72,6 +75,7 @@ fn job(config: &ScrapeConfig) -> Result<Job, String> {
         metric_relabel_rules: rules(&config.metric_relabel_configs)?,
         legacy_names,
         extra_metrics: config.extra_scrape_metrics == Some(true),
+        failure_log_file: config.scrape_failure_log_file.clone(),
         groups: groups(config),
     })
 }
@@ -107,18 +111,38 @@ pub(crate) struct Clients(BTreeMap<Arc<str>, Rc<Client>>);
 impl Clients {
     /// The clients of a configuration; `Err` names the job whose headers cannot be.
     pub(crate) fn of(config: &Config) -> Result<Self, String> {
-        let client = |job: &ScrapeConfig| {
-            let identity = Identity::of(&job.http)
+        let named = |job: &ScrapeConfig| {
+            let client = client_of(&job.http)
                 .map_err(|e| format!("scrape config {:?}: {e}", job.job_name))?;
-            let options = ClientOptions {
-                identity,
-                connector: Connector::of(&job.http.tls_config),
-                follow_redirects: job.http.follow_redirects,
-            };
-            Ok((Arc::from(job.job_name.as_str()), Client::new(options)))
+            Ok((Arc::from(job.job_name.as_str()), client))
         };
-        config.scrape_configs.iter().map(|job| client(job)).collect::<Result<_, _>>().map(Clients)
+        config.scrape_configs.iter().map(|job| named(job)).collect::<Result<_, _>>().map(Clients)
     }
+}
+
+/// A client as configured; `Err` says what cannot be.
+pub(crate) fn client_of(config: &HttpClientConfig) -> Result<Rc<Client>, String> {
+    let proxies = |proxy: &ProxyConfig| Proxies::of(proxy, |name| std::env::var(name).ok());
+    let tokens = match &config.oauth2 {
+        None => None,
+        Some(oauth2) => {
+            let asking = ClientOptions {
+                identity: Identity::of(&HttpClientConfig::default())?,
+                tokens: None,
+                connector: Connector::of(&oauth2.tls_config),
+                proxies: proxies(&oauth2.proxy)?,
+                follow_redirects: true,
+            };
+            Some(Tokens::of(oauth2, Client::new(asking)))
+        }
+    };
+    Ok(Client::new(ClientOptions {
+        identity: Identity::of(config)?,
+        tokens,
+        connector: Connector::of(&config.tls_config),
+        proxies: proxies(&config.proxy)?,
+        follow_redirects: config.follow_redirects,
+    }))
 }
 
 /// The clients of the configuration in force; a fetch under way keeps those it began with.
@@ -144,10 +168,11 @@ impl Fetch for CurrentClients {
             let client = job.and_then(|name| clients.0.get(&name.0));
             let client = client.ok_or_else(|| FetchError::Broken("its job is gone".to_owned()))?;
             let place = request.uri().to_string();
-            let fetched = client.fetch(request, limits.body_bytes_max, limits.timeout).await;
+            let fetched = client.fetch(request, &limits).await;
             fetched.map_err(|error| match error {
                 ClientError::Timeout => FetchError::Timeout(limits.timeout),
                 ClientError::BodyTooLarge => FetchError::BodyTooLarge,
+                ClientError::NoRoom => FetchError::NoRoom,
                 ClientError::Exchange(_) | ClientError::Redirects => {
                     FetchError::Broken(format!("Get {place:?}: {error}"))
                 }

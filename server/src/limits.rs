@@ -77,6 +77,18 @@ pub(crate) const CONTROL_ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Most files of one `file_sd_config`.
 pub(crate) const CONTROL_FILES_MAX: usize = 10_000;
 
+/// Longest answer of a proxy to `CONNECT`, in bytes.
+pub(crate) const CONNECT_ANSWER_BYTES_MAX: usize = 16 << 10;
+
+/// Longest answer of a token server, in bytes.
+pub(crate) const TOKEN_BYTES_MAX: usize = 1 << 20;
+
+/// How long a token server may take.
+pub(crate) const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Lines about failed scrapes that wait to be written, in bytes a core; past it they are dropped.
+pub(crate) const FAILURE_LINES_BYTES_MAX: usize = 1 << 20;
+
 const _: () = assert!(HEAD_BYTES_MAX < FORM_BYTES_MAX);
 const _: () = assert!(WRITE_BYTES_MAX <= BODIES_BYTES_MAX);
 const _: () = assert!(FORM_BYTES_MAX <= BODIES_BYTES_MAX);

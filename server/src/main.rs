@@ -10,6 +10,7 @@ mod check;
 mod cli;
 mod config;
 mod control;
+mod failures;
 mod http;
 mod jobs;
 mod limits;

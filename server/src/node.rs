@@ -24,7 +24,7 @@ use tidemark_core::runtime::executors::{CoreContext, Stats as RuntimeStats};
 use tidemark_core::runtime::mailbox::Mesh;
 use tidemark_core::runtime::mailbox::local::Semaphore;
 use tidemark_core::runtime::net::TcpListener;
-use tidemark_core::runtime::{Queue, Task, clock, sleep, spawn_into, unblock, yield_if_needed};
+use tidemark_core::runtime::{Queue, Task, clock, sleep, spawn_into, unblock};
 use tidemark_core::shard::{ReplayProgress, Shard, ShardOptions};
 use tidemark_core::shards::{Message, Shards};
 use tidemark_core::wal::{SyncMode, WalOptions};
@@ -36,6 +36,7 @@ use tidemark_query::parser::ParserOptions;
 use crate::cli::{Feature, ServeFlags, WalSync};
 use crate::config::Config;
 use crate::control::Door;
+use crate::failures::FailureLogs;
 use crate::http::answer::Answer;
 use crate::http::body::BodyBudget;
 use crate::http::handlers::write::Spare;
@@ -162,7 +163,7 @@ async fn live(
     let (disk, options) = (Disk::real(), plan.shard_options());
     let opened = shards.open(&disk, &plan.data_dir, plan.shards, &options).await;
     opened.map_err(|e| format!("cannot open storage in {}: {e}", plan.data_dir.display()))?;
-    node.begin(shards.clone())?;
+    node.begin(shards.clone()).await?;
     if node.ctx.core == 0 {
         node.control.configure(node.settings()).await;
     }
@@ -201,8 +202,8 @@ async fn follow(node: Rc<Node>) {
     let changes = node.control.changes(node.ctx.core);
     while let Some(found) = changes.recv().await {
         for found in &*found {
-            node.note(&node.scraper().discovered(&found.job, Arc::clone(&found.groups)));
-            yield_if_needed().await;
+            let applied = node.scraper().discovered(&found.job, Arc::clone(&found.groups));
+            node.note(&applied.await);
         }
     }
 }
@@ -272,7 +273,7 @@ impl Node {
     }
 
     /// Storage is open: scrape and answer.
-    fn begin(&self, shards: Shards) -> Result<(), String> {
+    async fn begin(&self, shards: Shards) -> Result<(), String> {
         let clients = Rc::new(CurrentClients::default());
         let options = ScraperOptions {
             core: self.ctx.core,
@@ -281,11 +282,16 @@ impl Node {
             start_timestamps: self.flags.has(Feature::StStorage),
         };
         let storage = Rc::new(Storage(shards.clone()));
-        let scraper = Scraper::new(options, Rc::clone(&clients) as Rc<_>, storage);
+        let scraper = Scraper::new(
+            options,
+            Rc::clone(&clients) as Rc<_>,
+            storage,
+            Rc::new(FailureLogs::default()),
+        );
         let store = Store { shards, engine: RefCell::default(), scraper, clients };
         assert!(self.store.set(store).is_ok(), "a node begins once");
         let settings = Arc::clone(&self.settings.borrow());
-        self.apply(settings)
+        self.apply(settings).await
     }
 
     /// Whether storage is open on this core, which it is on all at about the same time.
@@ -360,13 +366,13 @@ impl Node {
     }
 
     /// Puts a configuration in force on this core.
-    fn apply(&self, settings: Arc<Settings>) -> Result<(), String> {
+    async fn apply(&self, settings: Arc<Settings>) -> Result<(), String> {
         let store = self.store();
         store.clients.replace(Clients::of(&settings.config)?);
         let engine = Engine::new(store.shards.clone(), self.engine_options(&settings.config));
         *store.engine.borrow_mut() = Some(engine);
-        self.note(&store.scraper.apply(&settings.jobs));
-        *self.settings.borrow_mut() = settings;
+        *self.settings.borrow_mut() = Arc::clone(&settings);
+        self.note(&store.scraper.apply(&settings.jobs).await);
         Ok(())
     }
 
@@ -407,9 +413,12 @@ impl Node {
 
     async fn put_in_force(&self, settings: Arc<Settings>, time_ms: i64) -> Result<(), String> {
         let new = Arc::clone(&settings);
-        let applied = self.on_every_core(move |node| {
-            node.load.set(Load { succeeded: true, time_ms });
-            node.apply(Arc::clone(&new))
+        let applied = self.do_on_every_core(move |node| {
+            let new = Arc::clone(&new);
+            async move {
+                node.load.set(Load { succeeded: true, time_ms });
+                node.apply(new).await
+            }
         });
         applied.await.map_err(|e| e.0)?.into_iter().collect::<Result<(), _>>()?;
         // After the jobs: what is found for a job that a core does not know yet is lost.
@@ -422,10 +431,24 @@ impl Node {
         &self,
         f: impl Fn(&Node) -> T + Send + Sync + 'static,
     ) -> Result<Vec<T>, CoreGone> {
+        self.do_on_every_core(move |node| std::future::ready(f(&node))).await
+    }
+
+    /// As [`Node::on_every_core`], for what takes its time.
+    async fn do_on_every_core<T: Send + 'static, F: Future<Output = T> + 'static>(
+        &self,
+        f: impl Fn(Rc<Node>) -> F + Send + Sync + 'static,
+    ) -> Result<Vec<T>, CoreGone> {
         let run = move |_: Shards| {
             let here = HERE.with_borrow(Clone::clone).filter(|node| node.is_ready());
-            let result = here.map(|node| f(&node));
-            async move { result }.boxed_local()
+            let running = here.map(&f);
+            async move {
+                match running {
+                    Some(running) => Some(running.await),
+                    None => None,
+                }
+            }
+            .boxed_local()
         };
         let results = self.shards().on_every_core(Queue::Control, run).await;
         let results = results.map_err(|e| CoreGone(e.to_string()))?;

@@ -13,7 +13,7 @@ use tidemark_core::model::time::TimestampMs;
 
 use super::exemplars::exemplar;
 use crate::label_set::LabelSet;
-use crate::limits::excerpt;
+use crate::limits::{LINE_BYTES_MAX, excerpt};
 
 /// What is wrong with a text body, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -201,6 +201,12 @@ impl SampleLine<'_> {
     pub fn error(&self, body: &[u8], message: impl Into<String>) -> SyntaxError {
         Fault::new(self.offset, message).locate(body)
     }
+}
+
+/// Where the line that `rest` begins with ends; looked for no further than a line may be long.
+#[inline]
+pub(super) fn line_length(rest: &[u8]) -> Option<usize> {
+    memchr(b'\n', rest.get(..LINE_BYTES_MAX + 1).unwrap_or(rest))
 }
 
 /// A metric name in a comment: bare or in quotes. Returns it and where it ends.

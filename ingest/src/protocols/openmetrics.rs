@@ -11,13 +11,12 @@
 //! Stricter than [`super::text`]: single blanks, no comments but the four, `# EOF` at the end (a body without it was cut
 //! off on its way). Timestamps are seconds with a fraction. Created timestamps (`_created`) are samples like any other.
 
-use memchr::memchr;
 use tidemark_core::model::metadata::MetricType;
 use tidemark_core::model::time::TimestampMs;
 
 use super::lines::{
     Entry, Exemplar, Fault, Grammar, HelpText, MetricName, SampleLine, SyntaxError, closing_brace,
-    is_metric_byte, name_end, read_metric_name, read_series, utf8, word_end,
+    is_metric_byte, line_length, name_end, read_metric_name, read_series, utf8, word_end,
 };
 use super::number::parse_float;
 use crate::label_set::LabelSet;
@@ -57,7 +56,7 @@ impl<'a> Parser<'a> {
 
     #[inline]
     fn next_line(&mut self, rest: &'a [u8], start: usize) -> Result<Option<Entry<'a>>, Fault> {
-        let length = memchr(b'\n', rest);
+        let length = line_length(rest);
         let line = &rest[..length.unwrap_or(rest.len())];
         if line == b"# EOF" {
             self.ended = true;
@@ -67,12 +66,11 @@ impl<'a> Parser<'a> {
                 _ => Ok(None),
             };
         }
+        if line.len() > LINE_BYTES_MAX {
+            return Err(Fault::new(0, format!("line has more than {LINE_BYTES_MAX} bytes")));
+        }
         if length.is_none() {
             return Err(Fault::new(rest.len(), "data does not end with # EOF"));
-        }
-        if line.len() > LINE_BYTES_MAX {
-            let message = format!("line has {} bytes, more than {LINE_BYTES_MAX}", line.len());
-            return Err(Fault::new(0, message));
         }
         self.position = start + line.len() + 1;
         match line.strip_prefix(b"# ") {

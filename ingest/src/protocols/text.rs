@@ -11,15 +11,14 @@
 //! seen these very bytes before (a scrape has, nearly always) need not look at the labels again. [`SampleLine::labels`]
 //! reads them where they are new. An error names line and column and ends the body.
 
-use memchr::memchr;
 use tidemark_core::model::metadata::{Metadata, MetricType};
 use tidemark_core::model::time::TimestampMs;
 
 use super::bounds;
 pub use super::lines::{Entry, Exemplar, HelpText, MetricName, SampleLine, SyntaxError};
 use super::lines::{
-    Fault, Grammar, closing_brace, is_blank, is_metric_byte, name_end, read_metric_name,
-    skip_blanks, utf8, word_end,
+    Fault, Grammar, closing_brace, is_blank, is_metric_byte, line_length, name_end,
+    read_metric_name, skip_blanks, utf8, word_end,
 };
 use super::number::{parse_float, parse_integer};
 use crate::label_set::LabelSet;
@@ -50,10 +49,10 @@ impl<'a> Parser<'a> {
         while self.position < self.body.len() {
             let start = self.position;
             let rest = &self.body[start..];
-            let length = memchr(b'\n', rest).unwrap_or(rest.len());
+            let length = line_length(rest).unwrap_or(rest.len());
             self.position = start + length + 1;
             let entry = if length > LINE_BYTES_MAX {
-                let message = format!("line has {length} bytes, more than {LINE_BYTES_MAX}");
+                let message = format!("line has more than {LINE_BYTES_MAX} bytes");
                 Err(Fault::new(0, message))
             } else {
                 parse_line(&rest[..length], start)

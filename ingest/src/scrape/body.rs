@@ -10,9 +10,10 @@ use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use tidemark_core::runtime;
 
 use super::error::ScrapeError;
-use super::fetch::{FetchLimits, JobName};
+use super::fetch::{FetchError, FetchLimits, JobName};
 use super::job::Job;
 use super::negotiate::{Format, accept_header, format_of};
+use super::room::{Room, Share};
 use super::target::Target;
 use crate::limits::SCRAPE_BODY_BYTES_MAX;
 
@@ -38,8 +39,8 @@ pub(super) fn request(job: &Job, target: &Target) -> Request<Bytes> {
 }
 
 /// How much fetching `target` may take. A decompressed body may reach the limit, so a compressed one may as well.
-pub(super) fn fetch_limits(job: &Job, target: &Target) -> FetchLimits {
-    FetchLimits { body_bytes_max: bytes_max(job), timeout: target.timeout }
+pub(super) fn fetch_limits(job: &Job, target: &Target, room: &Room) -> FetchLimits {
+    FetchLimits { body_bytes_max: bytes_max(job), timeout: target.timeout, room: room.clone() }
 }
 
 /// Bytes that a body may have; as many as that are too many.
@@ -50,11 +51,12 @@ fn bytes_max(job: &Job) -> usize {
     }
 }
 
-/// The bytes to parse, decompressed into `inflated` if need be, and their format.
+/// The bytes to parse, decompressed into `inflated` if need be, which takes its `share`, and their format.
 pub(super) async fn read<'a>(
     job: &Job,
     response: &'a Response<Bytes>,
     inflated: &'a mut Vec<u8>,
+    share: &mut Share,
 ) -> Result<(&'a [u8], Format), ScrapeError> {
     if response.status() != StatusCode::OK {
         return Err(ScrapeError::Status(response.status()));
@@ -63,7 +65,7 @@ pub(super) async fn read<'a>(
     let body = match text(headers, &CONTENT_ENCODING) {
         "" | "identity" => response.body(),
         "gzip" => {
-            inflate(response.body(), bytes_max(job), inflated).await?;
+            inflate(response.body(), bytes_max(job), inflated, share).await?;
             &inflated[..]
         }
         other => return Err(ScrapeError::Compression(format!("unknown coding {other:?}"))),
@@ -80,7 +82,12 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
 }
 
 /// Decompresses piece by piece, and stops once there are `bytes_max`, whatever is still to come.
-async fn inflate(body: &[u8], bytes_max: usize, out: &mut Vec<u8>) -> Result<(), ScrapeError> {
+async fn inflate(
+    body: &[u8],
+    bytes_max: usize,
+    out: &mut Vec<u8>,
+    share: &mut Share,
+) -> Result<(), ScrapeError> {
     out.clear();
     let mut decoder = MultiGzDecoder::new(body);
     loop {
@@ -90,6 +97,9 @@ async fn inflate(body: &[u8], bytes_max: usize, out: &mut Vec<u8>) -> Result<(),
             .take(room as u64)
             .read_to_end(out)
             .map_err(|error| ScrapeError::Compression(error.to_string()))?;
+        if !share.grow(read) {
+            return Err(FetchError::NoRoom.into());
+        }
         if read == 0 || out.len() >= bytes_max {
             return Ok(());
         }
@@ -119,7 +129,8 @@ mod tests {
             .unwrap();
         sim::run(1, async {
             let mut inflated = Vec::new();
-            read(job, &response, &mut inflated).await.map(|(body, _)| body.to_vec())
+            let mut share = Room::default().share();
+            read(job, &response, &mut inflated, &mut share).await.map(|(body, _)| body.to_vec())
         })
     }
 

@@ -10,13 +10,18 @@ use futures_util::future::LocalBoxFuture;
 use tidemark_core::append::{AppendBatch, AppendOutcome};
 use tidemark_core::error::Error as StorageError;
 
+use super::job::Job;
+use super::room::Room;
+
 /// How much a fetch may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct FetchLimits {
     /// Longest body as it comes over the wire, in bytes.
     pub body_bytes_max: usize,
     /// From the connection to the last byte of the body, redirects included.
     pub timeout: Duration,
+    /// What all bodies of the core may take together.
+    pub room: Room,
 }
 
 /// Why there is no response.
@@ -28,6 +33,9 @@ pub enum FetchError {
     /// The body is longer than [`FetchLimits::body_bytes_max`].
     #[error("body size limit exceeded")]
     BodyTooLarge,
+    /// The bodies of all targets together take all the room there is.
+    #[error("no room for the body: those of all targets together hold too much memory")]
+    NoRoom,
     /// No connection: the name is unknown, nobody listens, TLS fails. Says which.
     #[error("{0}")]
     Connect(String),
@@ -49,6 +57,16 @@ pub trait Fetch {
         request: http::Request<Bytes>,
         limits: FetchLimits,
     ) -> LocalBoxFuture<'_, Result<http::Response<Bytes>, FetchError>>;
+}
+
+/// Writes down which scrapes failed, where a job asks for that.
+pub trait FailureLog {
+    /// One scrape of a target of `job` failed; called only if [`Job::failure_log_file`] names a file.
+    fn failed(&self, job: &Job, url: &str, error: &str);
+}
+
+impl FailureLog for () {
+    fn failed(&self, _: &Job, _: &str, _: &str) {}
 }
 
 /// Stores samples.

@@ -10,11 +10,12 @@ use tidemark_core::runtime::{self, Task};
 
 use super::error::ScrapeError;
 use super::families::Families;
-use super::fetch::{Append, Fetch};
+use super::fetch::{Append, FailureLog, Fetch};
 use super::intake::Scratch;
 use super::job::Job;
 use super::loop_::Runner;
 use super::pool::ScraperOptions;
+use super::room::Room;
 use super::stats::ScrapeStats;
 use super::status::Health;
 use super::target::Target;
@@ -24,7 +25,9 @@ use crate::limits::{SCRATCH_BYTES_KEPT_MAX, SCRATCHES_KEPT_MAX};
 pub(super) struct Context {
     pub(super) fetch: Rc<dyn Fetch>,
     pub(super) append: Rc<dyn Append>,
+    pub(super) failures: Rc<dyn FailureLog>,
     pub(super) options: ScraperOptions,
+    pub(super) room: Room,
     pub(super) stats: RefCell<ScrapeStats>,
     scratches: RefCell<Vec<Scratch>>,
 }
@@ -33,10 +36,11 @@ impl Context {
     pub(super) fn new(
         fetch: Rc<dyn Fetch>,
         append: Rc<dyn Append>,
+        failures: Rc<dyn FailureLog>,
         options: ScraperOptions,
     ) -> Self {
-        let stats = RefCell::default();
-        Context { fetch, append, options, stats, scratches: RefCell::default() }
+        let (stats, room) = (RefCell::default(), Room::default());
+        Context { fetch, append, failures, options, room, stats, scratches: RefCell::default() }
     }
 
     pub(super) fn take_scratch(&self) -> Scratch {

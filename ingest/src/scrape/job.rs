@@ -57,6 +57,8 @@ pub struct Job {
     pub legacy_names: bool,
     /// Whether time-out, sample limit and body size are reported as series too.
     pub extra_metrics: bool,
+    /// Where failed scrapes are written down; empty is nowhere.
+    pub failure_log_file: String,
     /// The targets that are written out.
     pub groups: Vec<TargetGroup>,
 }
@@ -83,6 +85,7 @@ impl Default for Job {
             metric_relabel_rules: Vec::new(),
             legacy_names: false,
             extra_metrics: false,
+            failure_log_file: String::new(),
             groups: Vec::new(),
         }
     }

@@ -185,7 +185,7 @@ impl Runner {
         settings: &Settings,
     ) -> Option<Result<http::Response<bytes::Bytes>, ScrapeError>> {
         let request = body::request(&settings.job, &settings.target);
-        let limits = body::fetch_limits(&settings.job, &settings.target);
+        let limits = body::fetch_limits(&settings.job, &settings.target, &self.context.room);
         let mut fetched = self.context.fetch.fetch(request, limits);
         loop {
             let changed = self.shared.changed.notified();
@@ -209,7 +209,8 @@ impl Runner {
         counts: &mut Counts,
     ) -> Result<usize, ScrapeError> {
         let mut inflated = std::mem::take(&mut scratch.body);
-        let read = body::read(&settings.job, response, &mut inflated).await;
+        let mut share = self.context.room.share();
+        let read = body::read(&settings.job, response, &mut inflated, &mut share).await;
         let taken = match read {
             Ok((body, format)) => {
                 let (rows, labels, encoded) = scratch.split();
@@ -267,6 +268,12 @@ impl Runner {
             time_ms: Some(time_ms),
             duration_seconds: outcome.duration_seconds,
         };
+        let Settings { job, target, .. } = &*self.settings;
+        if let Some(error) = error
+            && !job.failure_log_file.is_empty()
+        {
+            self.context.failures.failed(job, &target.scrape_url, &error.to_string());
+        }
         self.context.stats.borrow_mut().note(error, counts.scraped, counts.duplicates);
     }
 

@@ -19,12 +19,13 @@ mod loop_;
 pub mod negotiate;
 mod pool;
 mod report;
+pub mod room;
 mod stats;
 pub mod status;
 pub mod target;
 
 pub use error::ScrapeError;
-pub use fetch::{Append, Fetch, FetchError, FetchLimits, JobName};
+pub use fetch::{Append, FailureLog, Fetch, FetchError, FetchLimits, JobName};
 pub use job::{Discovered, HistogramOptions, Job, JobLimits, TargetGroup};
 pub use pool::{Applied, Scraper, ScraperOptions};
 pub use stats::ScrapeStats;

@@ -4,22 +4,27 @@
 //! scraped by one core, the same one after every reload, and nothing is shared. Jobs change when a configuration is loaded
 //! ([`Scraper::apply`]), what was discovered for one of them by itself ([`Scraper::discovered`]).
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use tidemark_core::model::labels::Labels;
+use tidemark_core::runtime;
+use tidemark_core::runtime::mailbox::local::Semaphore;
 
 use super::error::ScrapeError;
-use super::fetch::{Append, Fetch};
+use super::fetch::{Append, FailureLog, Fetch};
 use super::handle::{Context, Handle, Settings};
 use super::job::{Discovered, Job};
 use super::stats::ScrapeStats;
 use super::status::{DroppedTarget, TargetMetadata, TargetStatus};
 use super::target::{Resolved, Target, resolve};
 use crate::duration;
+
+/// Targets that are made between two offers to yield: some 100 us of work.
+const TARGETS_PER_SLICE: usize = 8;
 
 /// Place of a core among all, and where scrapes lie in the interval.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +57,9 @@ pub struct Scraper {
     pools: RefCell<BTreeMap<String, Pool>>,
     /// Loops of targets that are gone and may come back.
     retiring: RefCell<HashMap<(String, u64), Handle>>,
+    /// Held by whoever changes the pools.
+    changing: Semaphore,
+    stopped: Cell<bool>,
 }
 
 /// The targets of one job.
@@ -66,7 +74,10 @@ struct Pool {
 /// What the groups of a job come to.
 #[derive(Default)]
 struct Found {
-    targets: BTreeMap<u64, Target>,
+    /// The targets of this core.
+    own: BTreeMap<u64, Target>,
+    /// Those of all cores.
+    hashes: HashSet<u64>,
     dropped: Vec<Labels>,
     dropped_count: u64,
     failures: Vec<String>,
@@ -74,48 +85,68 @@ struct Found {
 
 impl Scraper {
     /// Nothing to scrape yet.
-    pub fn new(options: ScraperOptions, fetch: Rc<dyn Fetch>, append: Rc<dyn Append>) -> Self {
-        let context = Rc::new(Context::new(fetch, append, options));
-        Scraper { options, context, pools: RefCell::default(), retiring: RefCell::default() }
+    pub fn new(
+        options: ScraperOptions,
+        fetch: Rc<dyn Fetch>,
+        append: Rc<dyn Append>,
+        failures: Rc<dyn FailureLog>,
+    ) -> Self {
+        let context = Rc::new(Context::new(fetch, append, failures, options));
+        Scraper {
+            options,
+            context,
+            pools: RefCell::default(),
+            retiring: RefCell::default(),
+            changing: Semaphore::new(1),
+            stopped: Cell::new(false),
+        }
     }
 
     /// Makes `jobs` the jobs to run. A job that is as it was is not touched; of one that changed, loops whose target is
-    /// still there go on with the new settings.
-    pub fn apply(&self, jobs: &[Arc<Job>]) -> Applied {
+    /// still there go on with the new settings. Gives other tasks their turn however many targets there are; jobs change
+    /// one after the other, and who calls again meanwhile waits.
+    pub async fn apply(&self, jobs: &[Arc<Job>]) -> Applied {
+        let _turn = self.changing.acquire(1).await;
         self.retiring.borrow_mut().retain(|_, handle| !handle.is_finished());
         let mut applied = Applied::default();
-        let mut old = std::mem::take(&mut *self.pools.borrow_mut());
-        let mut pools = BTreeMap::new();
-        for job in jobs {
-            let before = old.remove(&job.name);
-            let pool = match before {
-                Some(pool) if pool.job == *job => pool,
-                Some(pool) => self.rebuild(job, pool.discovered, pool.loops, &mut applied),
-                None => self.rebuild(job, Discovered::default(), HashMap::new(), &mut applied),
-            };
-            pools.insert(job.name.clone(), pool);
+        if self.stopped.get() {
+            return applied;
         }
-        for (name, pool) in old {
+        let names: BTreeSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+        let all = std::mem::take(&mut *self.pools.borrow_mut());
+        let (kept, gone) = all.into_iter().partition(|(name, _)| names.contains(name.as_str()));
+        *self.pools.borrow_mut() = kept;
+        let gone: BTreeMap<String, Pool> = gone;
+        for (name, pool) in gone {
             self.retire(&name, pool.loops, &mut applied);
         }
-        *self.pools.borrow_mut() = pools;
+        for job in jobs {
+            let discovered = match self.pools.borrow().get(&job.name) {
+                Some(pool) if pool.job == *job => continue,
+                Some(pool) => Arc::clone(&pool.discovered),
+                None => Discovered::default(),
+            };
+            self.rebuild(job, discovered, &mut applied).await;
+        }
         applied
     }
 
     /// Makes `groups` what was discovered for `job`, beside the targets that are written out; nothing if there is no such job.
-    pub fn discovered(&self, job: &str, groups: Discovered) -> Applied {
+    pub async fn discovered(&self, job: &str, groups: Discovered) -> Applied {
+        let _turn = self.changing.acquire(1).await;
         self.retiring.borrow_mut().retain(|_, handle| !handle.is_finished());
         let mut applied = Applied::default();
-        let before = self.pools.borrow_mut().remove(job);
-        if let Some(pool) = before {
-            let pool = self.rebuild(&pool.job, groups, pool.loops, &mut applied);
-            self.pools.borrow_mut().insert(job.to_owned(), pool);
+        let job = self.pools.borrow().get(job).map(|pool| Arc::clone(&pool.job));
+        if let Some(job) = job {
+            self.rebuild(&job, groups, &mut applied).await;
         }
         applied
     }
 
     /// Stops all loops; ready when none is left. Series do not end: after a restart they go on.
     pub async fn stop(&self) {
+        let _turn = self.changing.acquire(1).await;
+        self.stopped.set(true);
         let pools = std::mem::take(&mut *self.pools.borrow_mut());
         let retiring = std::mem::take(&mut *self.retiring.borrow_mut());
         let loops = pools.into_values().flat_map(|pool| pool.loops.into_values());
@@ -175,24 +206,18 @@ impl Scraper {
         *self.context.stats.borrow()
     }
 
-    fn rebuild(
-        &self,
-        job: &Arc<Job>,
-        discovered: Discovered,
-        mut old: HashMap<u64, Handle>,
-        applied: &mut Applied,
-    ) -> Pool {
-        let found = find_targets(job, &discovered);
+    /// Makes the targets of a job anew and lets the loops follow. Until all targets are known the old ones go on.
+    async fn rebuild(&self, job: &Arc<Job>, discovered: Discovered, applied: &mut Applied) {
+        let found = self.find_targets(job, &discovered).await;
         applied.failures.extend(found.failures);
-        let number = found.targets.len() as u64;
+        let number = found.hashes.len() as u64;
         let limit = job.limits.targets;
         let forced_error =
             (limit > 0 && number > limit).then_some(ScrapeError::TargetLimit { number, limit });
-        let mut loops = HashMap::new();
-        for (hash, target) in found.targets {
-            if hash % self.options.cores as u64 != self.options.core as u64 {
-                continue;
-            }
+        let before = self.pools.borrow_mut().remove(&job.name);
+        let mut old = before.map(|pool| pool.loops).unwrap_or_default();
+        let mut loops = HashMap::with_capacity(found.own.len());
+        for (hash, target) in found.own {
             let settings =
                 Settings { job: Arc::clone(job), target, forced_error: forced_error.clone() };
             let known = old.remove(&hash).or_else(|| self.revive(&job.name, hash));
@@ -206,13 +231,49 @@ impl Scraper {
             loops.insert(hash, handle);
         }
         self.retire(&job.name, old, applied);
-        Pool {
+        let pool = Pool {
             job: Arc::clone(job),
             discovered,
             loops,
             dropped: found.dropped,
             dropped_count: found.dropped_count,
+        };
+        self.pools.borrow_mut().insert(job.name.clone(), pool);
+    }
+
+    /// What all groups of a job come to, with offers to yield.
+    async fn find_targets(&self, job: &Job, discovered: &Discovered) -> Found {
+        let mut found = Found::default();
+        let kept = match job.limits.kept_dropped_targets {
+            0 => usize::MAX,
+            limit => limit as usize,
+        };
+        for group in job.groups.iter().chain(discovered.iter().map(|group| &**group)) {
+            for (i, labels) in group.targets.iter().enumerate() {
+                match resolve(job, group, labels) {
+                    Ok(Resolved::Target(target)) => {
+                        found.hashes.insert(target.hash);
+                        if target.hash % self.options.cores as u64 == self.options.core as u64 {
+                            found.own.insert(target.hash, *target);
+                        }
+                    }
+                    Ok(Resolved::Dropped(labels)) => {
+                        found.dropped_count += 1;
+                        if found.dropped.len() < kept {
+                            found.dropped.push(labels);
+                        }
+                    }
+                    Err(error) => found.failures.push(format!(
+                        "job {:?}: instance {i} in group {}: {error}",
+                        job.name, group.source
+                    )),
+                }
+                if i % TARGETS_PER_SLICE == 0 {
+                    runtime::yield_if_needed().await;
+                }
+            }
         }
+        found
     }
 
     fn revive(&self, job: &str, hash: u64) -> Option<Handle> {
@@ -227,34 +288,6 @@ impl Scraper {
             self.retiring.borrow_mut().insert((job.to_owned(), hash), handle);
         }
     }
-}
-
-fn find_targets(job: &Job, discovered: &Discovered) -> Found {
-    let mut found = Found::default();
-    let kept = match job.limits.kept_dropped_targets {
-        0 => usize::MAX,
-        limit => limit as usize,
-    };
-    for group in job.groups.iter().chain(discovered.iter().map(|group| &**group)) {
-        for (i, labels) in group.targets.iter().enumerate() {
-            match resolve(job, group, labels) {
-                Ok(Resolved::Target(target)) => {
-                    found.targets.insert(target.hash, *target);
-                }
-                Ok(Resolved::Dropped(labels)) => {
-                    found.dropped_count += 1;
-                    if found.dropped.len() < kept {
-                        found.dropped.push(labels);
-                    }
-                }
-                Err(error) => found.failures.push(format!(
-                    "job {:?}: instance {i} in group {}: {error}",
-                    job.name, group.source
-                )),
-            }
-        }
-    }
-    found
 }
 
 fn status(handle: &Handle) -> TargetStatus {

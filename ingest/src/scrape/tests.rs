@@ -64,6 +64,7 @@ impl Fetch for Script {
 struct Store {
     samples: RefCell<Vec<(i64, String)>>,
     metadata: RefCell<Vec<String>>,
+    failures: RefCell<Vec<String>>,
     fail: Cell<bool>,
     /// How long storing takes, and how often it is under way.
     slow: Cell<Duration>,
@@ -117,6 +118,12 @@ impl Append for Store {
     }
 }
 
+impl FailureLog for Store {
+    fn failed(&self, job: &Job, url: &str, error: &str) {
+        self.failures.borrow_mut().push(format!("{} {url} {error}", job.failure_log_file));
+    }
+}
+
 /// A scraper of one core with its script and store.
 struct Bench {
     script: Rc<Script>,
@@ -134,7 +141,12 @@ impl Bench {
     fn on_core(core: usize, cores: usize) -> Self {
         let (script, store) = (Rc::new(Script::default()), Rc::new(Store::default()));
         let options = ScraperOptions { core, cores, offset_seed: 0, start_timestamps: true };
-        let scraper = Scraper::new(options, Rc::clone(&script) as _, Rc::clone(&store) as _);
+        let scraper = Scraper::new(
+            options,
+            Rc::clone(&script) as _,
+            Rc::clone(&store) as _,
+            Rc::clone(&store) as _,
+        );
         Bench { script, store, scraper }
     }
 
@@ -153,7 +165,7 @@ impl Bench {
 
     /// Applies one job and lets one interval pass, so that each target is scraped once.
     async fn apply(&self, job: Job) -> Applied {
-        let applied = self.scraper.apply(&[Arc::new(job)]);
+        let applied = self.scraper.apply(&[Arc::new(job)]).await;
         self.interval().await;
         applied
     }
@@ -507,7 +519,7 @@ fn a_reload_changes_only_what_changed() {
         bench.body("m 1\n");
         bench.apply(job()).await;
         bench.stored();
-        let same = bench.scraper.apply(&[Arc::new(job())]);
+        let same = bench.scraper.apply(&[Arc::new(job())]).await;
         assert_eq!(same, Applied::default());
         let faster =
             Job { interval: Duration::from_secs(5), timeout: Duration::from_secs(5), ..job() };
@@ -570,7 +582,7 @@ fn every_target_has_one_core_and_its_own_place_in_the_interval() {
         let benches = [Bench::on_core(0, 2), Bench::on_core(1, 2)];
         let mut targets = Vec::new();
         for bench in &benches {
-            bench.scraper.apply(&[Arc::new(job.clone())]);
+            bench.scraper.apply(&[Arc::new(job.clone())]).await;
             targets.extend(bench.scraper.targets().into_iter().map(|t| t.scrape_url));
         }
         assert!(benches.iter().all(|bench| bench.scraper.targets().len() > 30));
@@ -610,6 +622,15 @@ fn dropped_and_impossible_targets_are_told() {
         assert_eq!(bench.scraper.dropped_targets().len(), 1);
         assert_eq!(bench.scraper.dropped_target_counts()["j"], 2);
         assert_eq!(bench.scraper.job_names(), ["j"]);
+    });
+}
+
+#[test]
+fn failures_are_written_down_where_that_is_asked() {
+    run(async |bench| {
+        bench.apply(job()).await;
+        bench.apply(Job { failure_log_file: "f".into(), ..job() }).await;
+        assert_eq!(*bench.store.failures.borrow(), ["f http://a/metrics refused"]);
     });
 }
 
@@ -675,13 +696,13 @@ fn a_target_that_comes_back_while_its_end_is_stored_is_scraped_again() {
     run(async |bench| {
         bench.body("m 1\n");
         bench.apply(job()).await;
-        bench.scraper.apply(&[Arc::new(Job { groups: vec![], ..job() })]);
+        bench.scraper.apply(&[Arc::new(Job { groups: vec![], ..job() })]).await;
         bench.stored();
         bench.store.slow.set(Duration::from_secs(5));
         while bench.store.appending.get() == 0 {
             runtime::sleep(Duration::from_secs(1)).await;
         }
-        bench.scraper.apply(&[Arc::new(job())]);
+        bench.scraper.apply(&[Arc::new(job())]).await;
         bench.store.slow.set(Duration::ZERO);
         bench.interval().await;
         bench.interval().await;

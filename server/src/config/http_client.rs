@@ -306,6 +306,20 @@ impl HttpClientConfig {
         }
     }
 
+    /// Whether anything is named that a secret manager would have to look up.
+    pub(crate) fn names_references(&self) -> bool {
+        let basic = self.basic_auth.as_ref();
+        let oauth2 = self.oauth2.as_ref();
+        let mut names = vec![&self.tls_config.ca_ref, &self.tls_config.cert_ref];
+        names.push(&self.tls_config.key_ref);
+        names.extend(basic.into_iter().flat_map(|b| [&b.username_ref, &b.password_ref]));
+        names.extend(self.authorization.as_ref().map(|a| &a.credentials_ref));
+        names.extend(oauth2.into_iter().flat_map(|o| {
+            [&o.client_secret_ref, &o.client_certificate_key_ref, &o.tls_config.key_ref]
+        }));
+        names.iter().any(|name| !name.is_empty())
+    }
+
     /// Says whether a way to authenticate is configured.
     pub(crate) fn authenticates(&self) -> bool {
         self.basic_auth.is_some() || self.authorization.is_some() || self.oauth2.is_some()

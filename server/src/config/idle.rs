@@ -36,12 +36,8 @@ const GLOBALLY: &[(&str, Asks<Config>)] = &[
 ];
 
 /// Fields of a job.
-const PER_JOB: &[(&str, Asks<ScrapeConfig>)] = &[
-    ("scrape_failure_log_file", |j| !j.scrape_failure_log_file.is_empty()),
-    ("oauth2", |j| j.http.oauth2.is_some()),
-    ("proxy_url", |j| j.http.proxy.proxy_url.is_some()),
-    ("proxy_from_environment", |j| j.http.proxy.proxy_from_environment),
-];
+const PER_JOB: &[(&str, Asks<ScrapeConfig>)] =
+    &[("a secret named by *_ref (there is no secret manager)", |j| j.http.names_references())];
 
 /// One sentence for each thing that is asked for and not done.
 pub(crate) fn idle(config: &Config) -> Vec<String> {

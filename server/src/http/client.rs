@@ -9,10 +9,11 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{AUTHORIZATION, HOST, HeaderValue, LOCATION, USER_AGENT};
+use http::header::{
+    AUTHORIZATION, HOST, HeaderMap, HeaderValue, LOCATION, PROXY_AUTHORIZATION, USER_AGENT,
+};
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -20,9 +21,12 @@ use hyper::client::conn::http1::{self, SendRequest};
 use tidemark_core::runtime::clock::Instant;
 use tidemark_core::runtime::net::{TcpStream, resolve};
 use tidemark_core::runtime::{Queue, spawn_into, timeout};
+use tidemark_ingest::scrape::FetchLimits;
 
 use super::codec::{Codec, Scratch, scratch};
 use super::identity::Identity;
+use super::oauth2::Tokens;
+use super::proxy::{Origin, Proxies, Proxy};
 use super::tls::{Connector, Stream};
 use crate::limits::{
     CLIENT_IDLE_CONNECTIONS_MAX, CLIENT_IDLE_MAX, HEAD_BYTES_MAX, HEADERS_MAX, REDIRECTS_MAX,
@@ -56,6 +60,20 @@ pub(crate) enum ClientError {
     /// A secret's file cannot be read.
     #[error("unable to read {0}")]
     Secret(String),
+    /// There is no token to be had.
+    #[error("{0}")]
+    Token(String),
+    /// The proxy does not connect.
+    #[error("proxy {host}: {message}")]
+    Proxy {
+        /// Which.
+        host: String,
+        /// What it says.
+        message: String,
+    },
+    /// The bodies of all targets take all the room there is.
+    #[error("no room for the body")]
+    NoRoom,
     /// The exchange broke.
     #[error("{0}")]
     Exchange(String),
@@ -74,8 +92,12 @@ pub(crate) enum ClientError {
 pub(crate) struct ClientOptions {
     /// Who it says it is.
     pub(crate) identity: Identity,
+    /// Where its tokens come from, if it needs some.
+    pub(crate) tokens: Option<Tokens>,
     /// Whom it trusts.
     pub(crate) connector: Connector,
+    /// Whom it goes through.
+    pub(crate) proxies: Proxies,
     /// Whether it goes where a 3xx answer points.
     pub(crate) follow_redirects: bool,
 }
@@ -87,9 +109,6 @@ struct Idle {
     sender: Sender,
     since: Instant,
 }
-
-/// Where a connection leads: scheme, host and port.
-type Origin = (bool, String, u16);
 
 /// See the module.
 pub(crate) struct Client {
@@ -104,42 +123,48 @@ impl Client {
         Rc::new(Client { options, idle: RefCell::default(), scratch: scratch() })
     }
 
-    /// Sends `request` and reads the answer, of at most `body_bytes_max` bytes, all within `within`.
+    /// Sends `request` and reads the answer within `limits`.
     pub(crate) async fn fetch(
         &self,
         request: Request<Bytes>,
-        body_bytes_max: usize,
-        within: Duration,
+        limits: &FetchLimits,
     ) -> Result<Response<Bytes>, ClientError> {
-        let fetching = self.fetch_following(request, body_bytes_max);
-        timeout(within, fetching).await.unwrap_or(Err(ClientError::Timeout))
+        let fetching = self.fetch_following(request, limits);
+        timeout(limits.timeout, fetching).await.unwrap_or(Err(ClientError::Timeout))
     }
 
     async fn fetch_following(
         &self,
         mut request: Request<Bytes>,
-        body_bytes_max: usize,
+        limits: &FetchLimits,
     ) -> Result<Response<Bytes>, ClientError> {
-        self.complete(&mut request).await?;
+        let stranger = self.complete(&mut request).await?;
         for _ in 0..=REDIRECTS_MAX {
-            let response = self.exchange(&request, body_bytes_max).await?;
+            let response = self.exchange(&request, limits).await?;
             let Some(next) = self.redirect(request.uri(), &response)? else { return Ok(response) };
             if origin(&next)? != origin(request.uri())? {
-                request.headers_mut().remove(AUTHORIZATION);
+                // Not even if a later redirect leads back: who redirects could choose where to.
+                request.headers_mut().clone_from(&stranger);
             }
             *request.uri_mut() = next;
         }
         Err(ClientError::Redirects)
     }
 
-    /// Adds the headers that are the client's to say.
-    async fn complete(&self, request: &mut Request<Bytes>) -> Result<(), ClientError> {
+    /// Adds the headers that are the client's to say; returns those that any host may see.
+    async fn complete(&self, request: &mut Request<Bytes>) -> Result<HeaderMap, ClientError> {
         let headers = request.headers_mut();
         if !headers.contains_key(USER_AGENT) {
             let agent = concat!("Tidemark/", env!("CARGO_PKG_VERSION"));
             headers.insert(USER_AGENT, HeaderValue::from_static(agent));
         }
-        self.options.identity.apply(headers).await.map_err(ClientError::Secret)
+        let stranger = headers.clone();
+        self.options.identity.apply(headers).await.map_err(ClientError::Secret)?;
+        if let Some(tokens) = &self.options.tokens {
+            let token = tokens.header().await.map_err(ClientError::Token)?;
+            headers.insert(AUTHORIZATION, token);
+        }
+        Ok(stranger)
     }
 
     fn redirect(&self, from: &Uri, response: &Response<Bytes>) -> Result<Option<Uri>, ClientError> {
@@ -164,16 +189,16 @@ impl Client {
     async fn exchange(
         &self,
         request: &Request<Bytes>,
-        body_bytes_max: usize,
+        limits: &FetchLimits,
     ) -> Result<Response<Bytes>, ClientError> {
         let origin = origin(request.uri())?;
         if let Some(kept) = self.take(&origin)
-            && let Ok(response) = self.exchange_on(kept, &origin, request, body_bytes_max).await?
+            && let Ok(response) = self.exchange_on(kept, &origin, request, limits).await?
         {
             return Ok(response);
         }
         let fresh = self.connect(&origin).await?;
-        let sent = self.exchange_on(fresh, &origin, request, body_bytes_max).await?;
+        let sent = self.exchange_on(fresh, &origin, request, limits).await?;
         sent.map_err(|e| ClientError::Exchange(words(&e)))
     }
 
@@ -183,50 +208,47 @@ impl Client {
         mut sender: Sender,
         origin: &Origin,
         request: &Request<Bytes>,
-        body_bytes_max: usize,
+        limits: &FetchLimits,
     ) -> Result<Result<Response<Bytes>, hyper::Error>, ClientError> {
-        let response = match sender.send_request(on_the_wire(request)).await {
+        let proxy = if origin.0 { None } else { self.options.proxies.toward(origin) };
+        let response = match sender.send_request(on_the_wire(request, proxy)).await {
             Ok(response) => response,
             Err(error) => return Ok(Err(error)),
         };
         let (parts, body) = response.into_parts();
-        let bytes = read(body, body_bytes_max).await?;
+        let bytes = read(body, limits).await?;
         self.put(origin, sender);
         Ok(Ok(Response::from_parts(parts, bytes)))
     }
 
     async fn connect(&self, origin: &Origin) -> Result<Sender, ClientError> {
-        let (secure, host, port) = origin;
-        let addresses = match host.trim_matches(['[', ']']).parse() {
-            Ok(ip) => vec![SocketAddr::new(ip, *port)],
-            Err(_) => resolve(host, *port)
-                .await
-                .map_err(|source| ClientError::Resolve { host: host.clone(), source })?,
+        let stream = match self.options.proxies.toward(origin) {
+            Some(proxy) => self.connect_through(proxy, origin).await?,
+            None => self.secured(dial(origin).await?, origin).await?,
         };
-        let mut failure = ClientError::Resolve {
-            host: host.clone(),
-            source: std::io::Error::new(std::io::ErrorKind::NotFound, "no such host"),
-        };
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    // Without it an answer that comes in two packets may wait for an acknowledgement.
-                    drop(stream.set_nodelay(true));
-                    let stream = if *secure {
-                        self.options
-                            .connector
-                            .secure(stream, host)
-                            .await
-                            .map_err(ClientError::Tls)?
-                    } else {
-                        Stream::Plain(stream)
-                    };
-                    return self.handshake(stream).await;
-                }
-                Err(source) => failure = ClientError::Connect { address, source },
-            }
+        self.handshake(stream).await
+    }
+
+    /// TLS over `stream` if `origin` is one that asks for it.
+    async fn secured(&self, stream: Stream, origin: &Origin) -> Result<Stream, ClientError> {
+        let (secure, host, _) = origin;
+        if !secure {
+            return Ok(stream);
         }
-        Err(failure)
+        self.options.connector.secure(stream, host).await.map_err(ClientError::Tls)
+    }
+
+    /// To the proxy, and through it to `origin` if that speaks TLS; else the proxy takes the request itself.
+    async fn connect_through(&self, proxy: &Proxy, origin: &Origin) -> Result<Stream, ClientError> {
+        let mut stream = self.secured(dial(&proxy.origin).await?, &proxy.origin).await?;
+        if origin.0 {
+            let connected = self.options.proxies.connect(proxy, &mut stream, origin).await;
+            connected.map_err(|message| {
+                let (_, host, port) = &proxy.origin;
+                ClientError::Proxy { host: format!("{host}:{port}"), message }
+            })?;
+        }
+        self.secured(stream, origin).await
     }
 
     async fn handshake(&self, stream: Stream) -> Result<Sender, ClientError> {
@@ -275,6 +297,31 @@ impl Client {
     }
 }
 
+/// A connection to the first address of the host that takes one.
+async fn dial((_, host, port): &Origin) -> Result<Stream, ClientError> {
+    let addresses = match host.trim_matches(['[', ']']).parse() {
+        Ok(ip) => vec![SocketAddr::new(ip, *port)],
+        Err(_) => resolve(host, *port)
+            .await
+            .map_err(|source| ClientError::Resolve { host: host.clone(), source })?,
+    };
+    let mut failure = ClientError::Resolve {
+        host: host.clone(),
+        source: std::io::Error::new(std::io::ErrorKind::NotFound, "no such host"),
+    };
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                // Without it an answer that comes in two packets may wait for an acknowledgement.
+                drop(stream.set_nodelay(true));
+                return Ok(Stream::Plain(stream));
+            }
+            Err(source) => failure = ClientError::Connect { address, source },
+        }
+    }
+    Err(failure)
+}
+
 /// The innermost cause, which is the one that says something.
 fn words(error: &hyper::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
@@ -300,13 +347,19 @@ fn origin(uri: &Uri) -> Result<Origin, ClientError> {
     Ok((secure, host.to_ascii_lowercase(), port))
 }
 
-/// The request with its target in origin form and a `Host`.
-fn on_the_wire(request: &Request<Bytes>) -> Request<Full<Bytes>> {
+/// The request with a `Host` and its target in origin form; for a proxy the whole URL, and who we are.
+fn on_the_wire(request: &Request<Bytes>, proxy: Option<&Proxy>) -> Request<Full<Bytes>> {
     let mut wire = Request::new(Full::new(request.body().clone()));
     *wire.method_mut() = request.method().clone();
     *wire.headers_mut() = request.headers().clone();
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    *wire.uri_mut() = target.parse().unwrap_or_default();
+    *wire.uri_mut() = match proxy {
+        Some(_) => request.uri().clone(),
+        None => target.parse().unwrap_or_default(),
+    };
+    if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization.clone()) {
+        wire.headers_mut().insert(PROXY_AUTHORIZATION, authorization);
+    }
     if !wire.headers().contains_key(HOST)
         && let Some(authority) = request.uri().authority()
     {
@@ -318,14 +371,18 @@ fn on_the_wire(request: &Request<Bytes>) -> Request<Full<Bytes>> {
     wire
 }
 
-/// Reads the body as it is on the wire, up to a cap.
-async fn read(mut body: Incoming, bytes_max: usize) -> Result<Bytes, ClientError> {
+/// Reads the body as it is on the wire, up to a cap, and within the room that there is for all.
+async fn read(mut body: Incoming, limits: &FetchLimits) -> Result<Bytes, ClientError> {
     let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
+    let mut share = limits.room.share();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| ClientError::Exchange(words(&e)))?;
         let Ok(data) = frame.into_data() else { continue };
-        if first.len() + rest.len() + data.len() > bytes_max {
+        if first.len() + rest.len() + data.len() > limits.body_bytes_max {
             return Err(ClientError::BodyTooLarge);
+        }
+        if !share.grow(data.len()) {
+            return Err(ClientError::NoRoom);
         }
         if first.is_empty() && rest.is_empty() {
             first = data;
@@ -336,5 +393,5 @@ async fn read(mut body: Incoming, bytes_max: usize) -> Result<Bytes, ClientError
         }
         rest.extend_from_slice(&data);
     }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
+    Ok(share.with(if rest.is_empty() { first } else { rest.freeze() }))
 }

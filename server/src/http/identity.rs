@@ -11,18 +11,21 @@ use crate::config::http_client::HttpClientConfig;
 
 /// A text given here or kept in a file.
 #[derive(Clone, Debug)]
-enum Source {
+pub(crate) enum Source {
+    /// The text.
     Text(String),
+    /// Name of the file.
     File(String),
 }
 
 impl Source {
     /// The file wins if one is named.
-    fn of(text: &str, file: &str) -> Self {
+    pub(crate) fn of(text: &str, file: &str) -> Self {
         if file.is_empty() { Source::Text(text.to_owned()) } else { Source::File(file.to_owned()) }
     }
 
-    fn get(&self) -> Result<String, String> {
+    /// The text; blocks where it is in a file. `Err` names the file.
+    pub(crate) fn get(&self) -> Result<String, String> {
         match self {
             Source::Text(text) => Ok(text.clone()),
             Source::File(path) => {
@@ -124,7 +127,8 @@ impl Identity {
     }
 }
 
-fn sensitive(text: &str, name: &str) -> Result<HeaderValue, String> {
+/// A header value that is not shown in logs; `Err` says that `name` cannot be sent.
+pub(crate) fn sensitive(text: &str, name: &str) -> Result<HeaderValue, String> {
     let mut value = HeaderValue::from_str(text)
         .map_err(|_| format!("{name}: characters that a header cannot have"))?;
     value.set_sensitive(true);

@@ -14,6 +14,8 @@ pub(crate) mod handlers;
 pub(crate) mod identity;
 pub(crate) mod life;
 pub(crate) mod listener;
+pub(crate) mod oauth2;
+pub(crate) mod proxy;
 pub(crate) mod request;
 pub(crate) mod routes;
 #[cfg(test)]

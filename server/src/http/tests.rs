@@ -20,14 +20,20 @@ use tidemark_core::runtime::executors::{self, CoreContext};
 use tidemark_core::runtime::net::{TcpListener, TcpStream};
 use tidemark_core::runtime::{Task, sleep, spawn, timeout};
 
+use tidemark_ingest::scrape::FetchLimits;
+use tidemark_ingest::scrape::room::Room;
+
 use super::answer::{Answer, Reply};
 use super::body::BodyBudget;
 use super::client::{Client, ClientError, ClientOptions};
 use super::identity::Identity;
 use super::life::Busy;
 use super::listener::{ListenerCounters, ListenerOptions, serve};
+use super::proxy::Proxies;
 use super::tls::Connector;
 use crate::config::http_client::{HttpClientConfig, TlsConfig};
+
+mod client;
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -85,9 +91,21 @@ fn start(ctx: &CoreContext, connections_max: usize) -> Running {
 fn client(follow_redirects: bool) -> Rc<Client> {
     Client::new(ClientOptions {
         identity: Identity::of(&HttpClientConfig::default()).unwrap(),
+        tokens: None,
         connector: Connector::of(&TlsConfig::default()),
+        proxies: Proxies::default(),
         follow_redirects,
     })
+}
+
+async fn fetch(
+    client: &Client,
+    request: Request<Bytes>,
+    body_bytes_max: usize,
+    timeout: Duration,
+) -> Result<http::Response<Bytes>, ClientError> {
+    let limits = FetchLimits { body_bytes_max, timeout, room: Room::default() };
+    client.fetch(request, &limits).await
 }
 
 fn get(url: &str) -> Request<Bytes> {
@@ -101,25 +119,28 @@ fn fetches_with_kept_connections_gzip_and_redirects() {
         let client = client(true);
         for _ in 0..3 {
             let answer =
-                client.fetch(get(&format!("{}/moved", server.url)), 1 << 20, SOON).await.unwrap();
+                fetch(&client, get(&format!("{}/moved", server.url)), 1 << 20, SOON).await.unwrap();
             assert_eq!(answer.status(), StatusCode::OK);
             assert_eq!(answer.body().len(), 250_000);
         }
         assert_eq!(server.counters.accepted.get(), 1, "one connection for all");
-        let fetch = async |path: &str, max: usize| {
+        let fetched = async |path: &str, max: usize| {
             let request = get(&format!("{}{path}", server.url));
-            client.fetch(request, max, Duration::from_millis(200)).await
+            fetch(&client, request, max, Duration::from_millis(200)).await
         };
-        assert!(matches!(fetch("/long", 249_999).await, Err(ClientError::BodyTooLarge)));
-        assert!(matches!(fetch("/loop", 10).await, Err(ClientError::Redirects)));
-        assert!(matches!(fetch("/slow", 10).await, Err(ClientError::Timeout)));
+        assert!(matches!(fetched("/long", 249_999).await, Err(ClientError::BodyTooLarge)));
+        assert!(matches!(fetched("/loop", 10).await, Err(ClientError::Redirects)));
+        assert!(matches!(fetched("/slow", 10).await, Err(ClientError::Timeout)));
         let unfollowed = self::client(false);
         let answer =
-            unfollowed.fetch(get(&format!("{}/moved", server.url)), 10, SOON).await.unwrap();
+            fetch(&unfollowed, get(&format!("{}/moved", server.url)), 10, SOON).await.unwrap();
         assert_eq!(answer.status(), StatusCode::FOUND);
-        let nobody = client.fetch(get("http://127.0.0.1:1/"), 10, SOON).await.unwrap_err();
+        let nobody = fetch(&client, get("http://127.0.0.1:1/"), 10, SOON).await.unwrap_err();
         assert!(nobody.to_string().starts_with("dial tcp 127.0.0.1:1: connect: "), "{nobody}");
-        assert!(matches!(client.fetch(get("ftp://x/"), 10, SOON).await, Err(ClientError::Url(_))));
+        assert!(matches!(
+            fetch(&client, get("ftp://x/"), 10, SOON).await,
+            Err(ClientError::Url(_))
+        ));
         ctx.stop.stopper().stop();
         timeout(SOON, server.task).await.unwrap();
     });
@@ -143,7 +164,7 @@ fn a_kept_connection_that_died_is_replaced() {
         });
         let client = client(true);
         for _ in 0..3 {
-            assert_eq!(client.fetch(get(&url), 10, SOON).await.unwrap().body(), "ok");
+            assert_eq!(fetch(&client, get(&url), 10, SOON).await.unwrap().body(), "ok");
             sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(accepted.load(Ordering::Relaxed), 3);
@@ -167,7 +188,7 @@ fn answers_that_are_none_are_errors() {
                 let _ = stream.read(&mut buffer).await.unwrap();
                 stream.write_all(bytes.as_bytes()).await.unwrap();
             });
-            let error = client(true).fetch(get(&url), 10, SOON).await.unwrap_err().to_string();
+            let error = fetch(&client(true), get(&url), 10, SOON).await.unwrap_err().to_string();
             assert!(error.contains(expected), "{bytes:?}: {error}");
             target.await;
         }
@@ -224,7 +245,7 @@ fn idle_connections_make_room() {
             sleep(Duration::from_millis(5)).await;
         }
         let client = client(true);
-        let answer = client.fetch(get(&format!("{}/x", server.url)), 100, SOON).await.unwrap();
+        let answer = fetch(&client, get(&format!("{}/x", server.url)), 100, SOON).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         assert!(server.counters.evicted.get() >= 3, "{:?}", server.counters);
         ctx.stop.stopper().stop();
@@ -240,7 +261,7 @@ fn stop_lets_a_request_end() {
         let asking = spawn(async move {
             let request =
                 Request::post(format!("{listener_url}/echo")).body(Bytes::from("hello")).unwrap();
-            client(true).fetch(request, 100, SOON).await
+            fetch(&client(true), request, 100, SOON).await
         });
         sleep(Duration::from_millis(1)).await;
         ctx.stop.stopper().stop();
@@ -303,10 +324,12 @@ fn trust_is_as_configured() {
         ] {
             let client = Client::new(ClientOptions {
                 identity: Identity::of(&HttpClientConfig::default()).unwrap(),
+                tokens: None,
                 connector: Connector::of(&tls_config),
+                proxies: Proxies::default(),
                 follow_redirects: true,
             });
-            let answer = client.fetch(get(&url), 10, SOON).await;
+            let answer = fetch(&client, get(&url), 10, SOON).await;
             match (&answer, expected) {
                 (Ok(answer), Ok(())) => assert_eq!(answer.body(), "ok"),
                 (Err(ClientError::Tls(error)), Err(part)) => {

@@ -42,7 +42,7 @@ impl Connector {
     }
 
     /// Shakes hands over `stream`; `Err` says why there is no trust.
-    pub(crate) async fn secure(&self, stream: TcpStream, host: &str) -> Result<Stream, String> {
+    pub(crate) async fn secure(&self, stream: Stream, host: &str) -> Result<Stream, String> {
         let connector = if let Some(connector) = self.made.get() {
             connector.clone()
         } else {
@@ -184,8 +184,8 @@ impl ServerCertVerifier for TrustAnyone {
 pub(crate) enum Stream {
     /// As it is.
     Plain(TcpStream),
-    /// Within TLS.
-    Secure(Box<TlsStream<TcpStream>>),
+    /// Within TLS; what is inside may be TLS to a proxy.
+    Secure(Box<TlsStream<Stream>>),
 }
 
 impl AsyncRead for Stream {
