@@ -33,6 +33,15 @@ pub enum Error {
         /// The newest version known.
         known: u32,
     },
+    /// Another process has the data directory.
+    #[error(
+        "data directory {} is in use by another process (lock held); stop that process, or use another directory",
+        directory.display()
+    )]
+    InUse {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// A bound is reached; the same request may pass a little later.
     #[error("overloaded: {what}; send again later")]
     Overloaded {

@@ -175,3 +175,9 @@ pub const CUT_SLICE_SERIES: u32 = 4096;
 
 /// Bytes between two chunks of a block that are read along rather than read apart.
 pub const BLOCK_READ_GAP_BYTES_MAX: u64 = 64 << 10;
+
+/// Time that the largest block spans, in ms.
+pub const BLOCK_RANGE_MS_MAX: i64 = 31 * 24 * 60 * 60 * 1000;
+
+/// How long a compaction that failed waits before it is tried again.
+pub const COMPACT_RETRY_AFTER: Duration = Duration::from_mins(1);

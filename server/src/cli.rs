@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidemark_query::limits::QUERY_BYTES_MAX;
 
-use crate::config::scalars::Duration;
+use crate::config::scalars::{ByteSize, Duration};
 
 /// Metrics, collected, kept and queried: a Prometheus replacement, one thread a core.
 #[derive(Debug, Parser)]
@@ -173,9 +173,15 @@ pub(crate) struct ServeFlags {
         value_name = "DIR"
     )]
     pub(crate) storage_path: PathBuf,
-    /// How long samples are kept; read and shown, but nothing is deleted yet by this version
+    /// How long samples are kept
     #[arg(long = "storage.retention.time", alias = "storage.tsdb.retention.time", default_value = "90d", value_parser = duration, value_name = "TIME")]
     pub(crate) retention_time: Duration,
+    /// Bytes that the data may take, such as 512GB; the oldest blocks go first, and 0 is no bound
+    #[arg(long = "storage.retention.size", alias = "storage.tsdb.retention.size", default_value = "0", value_parser = ByteSize::parse, value_name = "SIZE")]
+    pub(crate) retention_size: ByteSize,
+    /// Percent of the disk that the data may take; 0 is no bound
+    #[arg(long = "storage.retention.percentage", alias = "storage.tsdb.retention.percentage", default_value = "0", value_parser = percentage, value_name = "PERCENT")]
+    pub(crate) retention_percentage: f64,
     /// Shards of a new data directory; the number of cores if not given
     #[arg(long = "storage.shards", value_name = "N")]
     pub(crate) shards: Option<u32>,
@@ -228,6 +234,11 @@ fn duration(text: &str) -> Result<Duration, String> {
     if parsed.is_zero() { Err("must be more than nothing".to_owned()) } else { Ok(parsed) }
 }
 
+fn percentage(text: &str) -> Result<f64, String> {
+    let parsed = text.parse().ok().filter(|percent| (0.0..=100.0).contains(percent));
+    parsed.ok_or_else(|| "must be a number from 0 to 100".to_owned())
+}
+
 /// `host:port`, or `:port` for every address of the machine.
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
     let full = if text.starts_with(':') {
@@ -253,6 +264,8 @@ impl ServeFlags {
             ("config.file", self.config_file.as_ref().map(path).unwrap_or_default()),
             ("storage.path", path(&self.storage_path)),
             ("storage.retention.time", self.retention_time.to_string()),
+            ("storage.retention.size", self.retention_size.to_string()),
+            ("storage.retention.percentage", self.retention_percentage.to_string()),
             ("storage.shards", self.shards.map(|n| n.to_string()).unwrap_or_default()),
             ("wal.sync", word(&self.wal_sync)),
             ("web.listen-address", self.listen_address.to_string()),
@@ -300,6 +313,8 @@ mod tests {
         ];
         assert!(Cli::parse_from(features).serve.has(Feature::PromqlBinopFillModifiers));
         assert!(Cli::try_parse_from(["tidemark", "--query.timeout=0"]).is_err());
+        assert!(Cli::try_parse_from(["tidemark", "--storage.retention.size=7"]).is_err());
+        assert!(Cli::try_parse_from(["tidemark", "--storage.retention.percentage=101"]).is_err());
         assert!(Cli::try_parse_from(["tidemark", "--web.listen-address=nowhere"]).is_err());
     }
 

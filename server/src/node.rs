@@ -19,6 +19,7 @@ use futures_util::future::LocalBoxFuture;
 use http::StatusCode;
 use tidemark_core::append::{AppendBatch, AppendOutcome};
 use tidemark_core::error::Error as StorageError;
+use tidemark_core::retention::Retention;
 use tidemark_core::runtime::disk::Disk;
 use tidemark_core::runtime::executors::{CoreContext, Stats as RuntimeStats};
 use tidemark_core::runtime::mailbox::Mesh;
@@ -371,6 +372,10 @@ impl Node {
         store.clients.replace(Clients::of(&settings.config)?);
         let engine = Engine::new(store.shards.clone(), self.engine_options(&settings.config));
         *store.engine.borrow_mut() = Some(engine);
+        let retention = retention(&self.flags, &settings.config);
+        for shard in self.local_shards() {
+            shard.set_retention(retention);
+        }
         *self.settings.borrow_mut() = Arc::clone(&settings);
         self.note(&store.scraper.apply(&settings.jobs).await);
         Ok(())
@@ -465,6 +470,19 @@ impl CoreGone {
     /// As an answer.
     pub(crate) fn answer(&self) -> Answer {
         Answer::api_error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &self.0).retry_after(1)
+    }
+}
+
+/// What is kept: as the configuration says, and where it is silent, as the flags do.
+pub(crate) fn retention(flags: &ServeFlags, config: &Config) -> Retention {
+    let told = &config.storage.tsdb.retention;
+    let time = if told.time.is_zero() { flags.retention_time } else { told.time };
+    let size = if told.size.0 == 0 { flags.retention_size } else { told.size };
+    let percent = if told.percentage == 0.0 { flags.retention_percentage } else { told.percentage };
+    Retention {
+        time_ms: Some(time.as_millis()),
+        bytes: (size.0 > 0).then_some(size.0),
+        percent: (percent > 0.0).then_some(percent),
     }
 }
 

@@ -4,6 +4,7 @@ use super::reader::{Block, Pages};
 use super::series::{BlockChunk, GROUP_SERIES};
 use crate::error::Result;
 use crate::limits::BLOCK_CURSOR_BYTES_MAX;
+use crate::model::columns::SampleColumns;
 use crate::runtime::disk::Disk;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -45,6 +46,17 @@ impl BlockCursor {
             self.next += 1;
             (self.next - 1, labels, chunks)
         }))
+    }
+
+    /// Appends the samples of a chunk whose bytes were read to `out`.
+    pub fn decode(
+        &self,
+        chunk: &BlockChunk,
+        bytes: &[u8],
+        details: &[u8],
+        out: &mut SampleColumns,
+    ) -> Result<()> {
+        self.block.decode(chunk, bytes, details, out)
     }
 
     /// The bytes of a chunk and of its details.

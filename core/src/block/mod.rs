@@ -3,6 +3,7 @@
 //! ```text
 //! blocks/00000007/chunks      chunks of the first series | chunks of the second | ...
 //! blocks/00000007/index       groups of series | values of labels with postings | footer
+//! blocks/00000007/tombstones  what was deleted since, if anything was
 //! ```
 //!
 //! Series are sorted by their labels, so that what a query wants together stands together. Both files are made of checked pages
@@ -26,6 +27,7 @@ mod seal;
 mod series;
 #[cfg(test)]
 mod tests;
+mod tombstones;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -35,10 +37,12 @@ pub use meta::BlockMeta;
 pub use reader::{Block, Pages, ReadScratch};
 pub use seal::seal_all;
 pub use series::BlockChunk;
+pub use tombstones::Tombstones;
 pub use writer::{BlockPlan, BlockWriter, NewChunk};
 
 const CHUNKS_FILE: &str = "chunks";
 const INDEX_FILE: &str = "index";
+const TOMBSTONES_FILE: &str = "tombstones";
 
 /// The directory of a block.
 pub fn block_dir(blocks: &Path, sequence: u32) -> PathBuf {

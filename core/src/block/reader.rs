@@ -3,6 +3,7 @@
 //! Opening reads the last page of each file and the footer; everything else is read page by page when it is wanted, through a cache
 //! that all blocks of a shard share. Matchers mean what they mean in the head: see [`crate::index::memory`].
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -10,9 +11,10 @@ use super::dictionary::{NameTable, ValueGroup, ValuePostings, ValuesDecoder};
 use super::meta::{BlockMeta, Footer};
 use super::pages::{Kind, PageCache, PageReader};
 use super::series::{BlockChunk, GROUP_SERIES, GroupDecoder};
-use super::{CHUNKS_FILE, INDEX_FILE, block_dir};
+use super::tombstones::Tombstones;
+use super::{CHUNKS_FILE, INDEX_FILE, TOMBSTONES_FILE, block_dir};
 use crate::chunk;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::postings::{intersect, subtract};
 use crate::model::columns::SampleColumns;
 use crate::model::matcher::{Candidates, Matcher};
@@ -43,6 +45,7 @@ pub struct Block {
     index: PageReader,
     chunks: PageReader,
     pages: Pages,
+    tombstones: RefCell<Rc<Tombstones>>,
 }
 
 /// Memory that reading chunks uses again.
@@ -71,7 +74,9 @@ impl Block {
         let footer = Footer::decode(&bytes, start)
             .filter(|footer| footer.meta.sequence == sequence)
             .ok_or_else(no_footer)?;
-        Ok(Block { directory, footer, index, chunks, pages })
+        let tombstones = read_tombstones(disk, &directory).await?;
+        let tombstones = RefCell::new(Rc::new(tombstones));
+        Ok(Block { directory, footer, index, chunks, pages, tombstones })
     }
 
     /// What it is.
@@ -82,6 +87,24 @@ impl Block {
     /// Its directory.
     pub fn dir(&self) -> &Path {
         &self.directory
+    }
+
+    /// What was deleted of it.
+    pub fn tombstones(&self) -> Rc<Tombstones> {
+        Rc::clone(&self.tombstones.borrow())
+    }
+
+    /// Makes deletions durable, in place of those that there were, then visible.
+    pub async fn set_tombstones(&self, disk: &Disk, tombstones: Tombstones) -> Result<()> {
+        let path = self.directory.join(TOMBSTONES_FILE);
+        disk.write_atomic(&path, &tombstones.encode()).await?;
+        self.tombstones.replace(Rc::new(tombstones));
+        Ok(())
+    }
+
+    /// What was deleted of a series: ranges that ascend.
+    pub fn deleted(&self, number: u32) -> Vec<TimeRange> {
+        self.tombstones.borrow().of(number).to_vec()
     }
 
     /// Bytes on disk, without tombstones.
@@ -148,7 +171,7 @@ impl Block {
         Ok(())
     }
 
-    fn makes_no_sense(&self, what: &str, offset: u64) -> crate::error::Error {
+    fn makes_no_sense(&self, what: &str, offset: u64) -> Error {
         let found = format!("something else at byte {offset} of the stream");
         self.index.corrupt(offset, what, &found)
     }
@@ -249,15 +272,28 @@ impl Block {
         scratch: &mut ReadScratch,
         out: &mut SampleColumns,
     ) -> Result<()> {
-        let from = out.len();
         self.with_bytes(chunk, ahead, scratch, |bytes| {
             let (bytes, details) = bytes.split_at(chunk.len as usize);
-            let decoded = chunk::decode(chunk.encoding, bytes, range, out);
-            decoded.map_err(|error| error.to_string())?;
-            super::details::decode(details, from, out)
-                .ok_or_else(|| "details that make no sense".to_owned())
+            decode(chunk, bytes, details, range, out)
         })
         .await
+    }
+
+    /// Appends the samples of a chunk whose bytes were read to `out`.
+    pub(super) fn decode(
+        &self,
+        chunk: &BlockChunk,
+        bytes: &[u8],
+        details: &[u8],
+        out: &mut SampleColumns,
+    ) -> Result<()> {
+        decode(chunk, bytes, details, TimeRange::ALL, out)
+            .map_err(|found| self.no_chunk(chunk, &found))
+    }
+
+    fn no_chunk(&self, chunk: &BlockChunk, found: &str) -> Error {
+        let expected = format!("a chunk of {} bytes", chunk.len);
+        self.chunks.corrupt(chunk.offset, &expected, found)
     }
 
     /// The bytes of a chunk and of its details.
@@ -288,10 +324,7 @@ impl Block {
             self.chunks.read(&self.pages.0, chunk.offset, len, scratch).await?;
             use_them(scratch)
         };
-        outcome.map_err(|found| {
-            let expected = format!("a chunk of {} bytes", chunk.len);
-            self.chunks.corrupt(chunk.offset, &expected, &found)
-        })
+        outcome.map_err(|found| self.no_chunk(chunk, &found))
     }
 }
 
@@ -303,6 +336,28 @@ impl NameTable {
         from.iter()
             .take_while(move |group| &*group.first <= prefix || group.first.starts_with(prefix))
     }
+}
+
+fn decode(
+    chunk: &BlockChunk,
+    bytes: &[u8],
+    details: &[u8],
+    range: TimeRange,
+    out: &mut SampleColumns,
+) -> Result<(), String> {
+    let from = out.len();
+    chunk::decode(chunk.encoding, bytes, range, out).map_err(|error| error.to_string())?;
+    let filled = super::details::decode(details, from, out);
+    filled.ok_or_else(|| "details that make no sense".to_owned())
+}
+
+async fn read_tombstones(disk: &Disk, directory: &Path) -> Result<Tombstones> {
+    let entries = disk.list(directory).await?;
+    if !entries.iter().any(|entry| entry.name == TOMBSTONES_FILE) {
+        return Ok(Tombstones::default());
+    }
+    let path = directory.join(TOMBSTONES_FILE);
+    Tombstones::decode(&path, &disk.read_all(&path).await?)
 }
 
 fn group_of(number: u32) -> usize {

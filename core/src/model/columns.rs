@@ -109,6 +109,57 @@ impl SampleColumns {
         }
     }
 
+    /// Adds sample `i` of `other`, which is later than all.
+    fn push_from(&mut self, other: &SampleColumns, i: usize) {
+        match other.histograms.get(i).and_then(Option::as_ref) {
+            Some(histogram) => self.push_histogram(other.timestamps[i], Arc::clone(histogram)),
+            None => self.push(other.timestamps[i], other.values[i]),
+        }
+        self.set_start_timestamp(other.start_timestamps.get(i).copied().unwrap_or(0));
+    }
+
+    /// The samples of both in the order of time; where both have one, that of `self`.
+    pub fn merged(&self, other: &SampleColumns) -> SampleColumns {
+        let mut out = SampleColumns::new();
+        let (mut mine, mut theirs) = (0, 0);
+        loop {
+            let times = (self.timestamps.get(mine), other.timestamps.get(theirs));
+            match times {
+                (Some(a), b) if b.is_none_or(|b| a <= b) => {
+                    theirs += usize::from(b == Some(a));
+                    out.push_from(self, mine);
+                    mine += 1;
+                }
+                (_, Some(_)) => {
+                    out.push_from(other, theirs);
+                    theirs += 1;
+                }
+                _ => return out,
+            }
+        }
+    }
+
+    /// Takes the samples from number `at` on away.
+    pub fn split_off(&mut self, at: usize) -> SampleColumns {
+        SampleColumns {
+            timestamps: self.timestamps.split_off(at),
+            values: self.values.split_off(at),
+            histograms: self.histograms.split_off(at.min(self.histograms.len())),
+            start_timestamps: self.start_timestamps.split_off(at.min(self.start_timestamps.len())),
+        }
+    }
+
+    /// Of the samples from number `from` on, keeps those whose time `keep` says yes to.
+    pub fn retain_from(&mut self, from: usize, keep: impl Fn(TimestampMs) -> bool) {
+        if self.timestamps[from..].iter().all(|t| keep(*t)) {
+            return;
+        }
+        let all = self.split_off(from);
+        for i in (0..all.len()).filter(|&i| keep(all.timestamps[i])) {
+            self.push_from(&all, i);
+        }
+    }
+
     /// Removes the samples and keeps the allocations.
     pub fn clear(&mut self) {
         self.truncate(0);
@@ -140,6 +191,32 @@ fn extend_optional<T: Clone + Default>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_merge_split_and_lose_samples() {
+        let columns = |samples: &[(i64, f64)]| {
+            let mut columns = SampleColumns::new();
+            for (t, v) in samples {
+                columns.push(*t, *v);
+            }
+            columns
+        };
+        let mut merged = columns(&[(1, 1.0), (3, 3.0), (9, 9.0)]).merged(&columns(&[
+            (0, 0.5),
+            (3, -3.0),
+            (4, 4.0),
+            (10, 10.0),
+        ]));
+        assert_eq!(merged.timestamps, [0, 1, 3, 4, 9, 10]);
+        assert_eq!(merged.values, [0.5, 1.0, 3.0, 4.0, 9.0, 10.0]);
+        merged.set_start_timestamp(7);
+        merged.retain_from(2, |t| t != 4);
+        assert_eq!(merged.timestamps, [0, 1, 3, 9, 10]);
+        assert_eq!(merged.start_timestamps, [0, 0, 0, 0, 7]);
+        let rest = merged.split_off(3);
+        assert_eq!((merged.values, rest.values), (vec![0.5, 1.0, 3.0], vec![9.0, 10.0]));
+        assert_eq!(rest.start_timestamps, [0, 7]);
+    }
 
     #[test]
     fn optional_columns_are_empty_or_whole() {

@@ -59,12 +59,14 @@ impl Inner {
     async fn maintain(&self) -> Result<()> {
         self.catalog.settle().await?;
         self.truncate_when_free().await?;
+        self.retain().await?;
         while self.truncation.borrow().is_none()
             && let Some(cut_ms) = self.cut_is_due()
         {
             self.cut(cut_ms).await?;
             self.truncate_when_free().await?;
         }
+        self.compact().await?;
         self.catalog.sweep().await
     }
 

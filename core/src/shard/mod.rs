@@ -4,7 +4,7 @@
 //! append: admit -> wal.buffer -> head.apply -> wal.commit().await -> answer
 //! select: index -> pinned series; reading: blocks, then chunk files, then chunks in memory
 //! tick:   seal idle chunks -> spill sealed chunks -> checkpoint -> retire WAL segments
-//! maintain: cut a block from the head -> forget what is in it
+//! maintain: let old blocks go -> cut a block from the head -> forget what is in it -> compact
 //! open:   catalog of blocks -> checkpoint -> directories of the chunk files -> WAL, all through head.apply
 //! ```
 //!
@@ -14,6 +14,7 @@
 
 mod admit;
 mod append;
+mod compact;
 mod cut;
 mod labels;
 mod open;
@@ -33,6 +34,7 @@ use crate::chunks::ChunkStore;
 use crate::error::{Error, Result};
 use crate::head::Head;
 use crate::limits::{FUTURE_MS_MAX, SHARD_SERIES_MAX};
+use crate::retention::Retention;
 use crate::runtime::clock::Instant;
 use crate::runtime::disk::Disk;
 use crate::wal::{Wal, WalOptions};
@@ -49,6 +51,10 @@ pub struct ShardOptions {
     pub wal: WalOptions,
     /// Series that it may hold; new ones past it are refused, existing ones keep flowing.
     pub series_max: u32,
+    /// What is kept.
+    pub retention: Retention,
+    /// Shards of the data directory, which share its bounds.
+    pub shards: u32,
     /// How far ahead of the wall clock a sample may be, in ms.
     pub future_ms_max: i64,
     /// Where opening tells how far it is; shared by all shards of the process.
@@ -60,6 +66,8 @@ impl Default for ShardOptions {
         ShardOptions {
             wal: WalOptions::default(),
             series_max: SHARD_SERIES_MAX,
+            retention: Retention::default(),
+            shards: 1,
             future_ms_max: FUTURE_MS_MAX,
             progress: Arc::default(),
         }
@@ -94,6 +102,9 @@ struct Inner {
     checkpoint_wanted: Cell<bool>,
     /// Whether a tick is under way.
     ticking: Cell<bool>,
+    retention: Cell<Retention>,
+    /// When a compaction failed last, if the next has to wait for that.
+    compaction_failed: Cell<Option<Instant>>,
     /// Whether maintenance is under way.
     maintaining: Cell<bool>,
     closing: Cell<bool>,

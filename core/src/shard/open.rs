@@ -82,6 +82,8 @@ impl Shard {
         Ok(Rc::new(Shard(Rc::new(Inner {
             disk,
             directory: directory.to_owned(),
+            retention: Cell::new(options.retention),
+            compaction_failed: Cell::new(None),
             options,
             head,
             wal,

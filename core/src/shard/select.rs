@@ -15,7 +15,7 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 
 use super::{Inner, Shard};
-use crate::block::{Block, BlockChunk, ReadScratch};
+use crate::block::{Block, BlockChunk, ReadScratch, Tombstones};
 use crate::chunk::{self, ChunkError, Encoding};
 use crate::chunks::ChunkLocation;
 use crate::error::{Error, Result};
@@ -55,6 +55,8 @@ struct Selected {
 /// The chunks of one series in one block.
 struct Part {
     found: u32,
+    /// The series among those found.
+    at: u32,
     chunks: Range<u32>,
 }
 
@@ -65,6 +67,10 @@ struct Found {
     /// Where labels and chunks of each series end.
     ends: Vec<(usize, u32)>,
     chunks: Vec<BlockChunk>,
+    /// What was deleted when it was selected.
+    tombstones: Rc<Tombstones>,
+    /// The number of each series in the block, if anything was.
+    numbers: Vec<u32>,
     /// How far it is worth to read on from each chunk: up to the end of the last of its neighbours that are wanted.
     ahead: Vec<u64>,
 }
@@ -123,15 +129,20 @@ impl Found {
             ends: Vec::new(),
             chunks: Vec::new(),
             ahead: Vec::new(),
+            tombstones: block.tombstones(),
+            numbers: Vec::new(),
         };
         block
-            .series(&numbers, |_, labels, chunks| {
+            .series(&numbers, |number, labels, chunks| {
                 let before = found.chunks.len();
                 let wanted = chunks.iter().filter(|chunk| chunk.range.overlaps(range));
                 found.chunks.extend(wanted);
                 if found.chunks.len() > before {
                     found.labels.extend_from_slice(labels);
                     found.ends.push((found.labels.len(), found.chunks.len() as u32));
+                    if !found.tombstones.is_empty() {
+                        found.numbers.push(number);
+                    }
                 }
             })
             .await?;
@@ -151,6 +162,11 @@ impl Found {
     fn labels(&self, i: usize) -> &[u8] {
         let start = i.checked_sub(1).map_or(0, |before| self.ends[before].0);
         &self.labels[start..self.ends[i].0]
+    }
+
+    /// What was deleted of a series.
+    fn deleted(&self, i: u32) -> &[TimeRange] {
+        self.numbers.get(i as usize).map_or(&[], |number| self.tombstones.of(*number))
     }
 
     fn chunks(&self, i: usize) -> Range<u32> {
@@ -209,6 +225,7 @@ impl Selection {
         let found = &self.found[part.found as usize];
         // Taken and given back, so that no borrow crosses an await.
         let mut scratch = self.scratch.take();
+        let from = out.len();
         for at in part.chunks.start as usize..part.chunks.end as usize {
             let (chunk, ahead) = (&found.chunks[at], found.ahead[at]);
             if !chunk.range.overlaps(range) {
@@ -222,6 +239,10 @@ impl Selection {
             }
         }
         self.scratch.replace(scratch);
+        let deleted = found.deleted(part.at);
+        if !deleted.is_empty() {
+            out.retain_from(from, |t| !deleted.iter().any(|range| range.contains(t)));
+        }
         Ok(())
     }
 
@@ -247,7 +268,11 @@ impl Selection {
             for (i, found) in self.found.iter().enumerate().skip(least) {
                 let at = next[i];
                 if at < found.ends.len() && found.labels(at) == encoded {
-                    self.parts.push(Part { found: i as u32, chunks: found.chunks(at) });
+                    self.parts.push(Part {
+                        found: i as u32,
+                        at: at as u32,
+                        chunks: found.chunks(at),
+                    });
                     next[i] += 1;
                 }
             }

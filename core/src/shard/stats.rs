@@ -16,6 +16,9 @@ pub(super) struct Counters {
     refused: [u64; RefusalKind::COUNT],
     pub(super) checkpoints: u64,
     pub(super) cuts: u64,
+    pub(super) compactions: u64,
+    pub(super) compactions_failed: u64,
+    pub(super) blocks_retired: u64,
     pub(super) damaged_chunks: u64,
     replayed_records: u64,
     wal_damage: u64,
@@ -62,6 +65,12 @@ pub struct ShardStats {
     pub chunks_damaged: u64,
     /// Blocks cut from the head.
     pub cuts: u64,
+    /// Compactions done.
+    pub compactions: u64,
+    /// Compactions that failed.
+    pub compactions_failed: u64,
+    /// Blocks that were too old or too many.
+    pub blocks_retired: u64,
     /// Samples stored.
     pub samples_appended: u64,
     /// Samples that were there already.
@@ -143,6 +152,9 @@ impl Shard {
             blocks_damaged: shard.catalog.damaged_count(),
             chunks_damaged: counters.damaged_chunks,
             cuts: counters.cuts,
+            compactions: counters.compactions,
+            compactions_failed: counters.compactions_failed,
+            blocks_retired: counters.blocks_retired,
             samples_appended: counters.appended,
             samples_duplicate: counters.duplicates,
             samples_refused: counters.refused,

@@ -29,6 +29,7 @@ use call::Calls;
 pub use call::Message;
 pub use manifest::Manifest;
 use open::Stage;
+pub use open::lock;
 
 /// The shards of a data directory, from one core.
 #[derive(Clone)]

@@ -144,7 +144,8 @@ impl Shards {
         let numbers = (0..manifest.shards).filter(|&shard| self.core_of(shard) == self.core());
         let opens = numbers.map(|shard| {
             let dir: PathBuf = shard_dir(data_dir, shard);
-            async move { Shard::open(disk.clone(), &dir, options.clone()).await }
+            let options = ShardOptions { shards: manifest.shards, ..options.clone() };
+            async move { Shard::open(disk.clone(), &dir, options).await }
         });
         let mine: Vec<Rc<Shard>> = try_join_all(opens).await?;
         self.0.mine.replace(mine);
@@ -161,7 +162,7 @@ impl Shards {
 
     async fn lock_and_read(&self, disk: &Disk, data_dir: &Path, shards: u32) -> Result<Manifest> {
         disk.create_dir_all(data_dir).await?;
-        self.0.stage.lock.replace(Some(disk.lock(&data_dir.join(LOCK_FILE)).await?));
+        self.0.stage.lock.replace(Some(lock(disk, data_dir).await?));
         Manifest::open(disk, data_dir, shards).await
     }
 
@@ -188,4 +189,15 @@ impl Shards {
             self.0.calls.tell(core, move |there| tell(&there.0.stage)).await;
         }
     }
+}
+
+/// Takes the lock of a data directory, so that no other process touches it.
+///
+/// # Errors
+/// [`Error::InUse`] when another has it.
+pub async fn lock(disk: &Disk, data_dir: &Path) -> Result<Lock> {
+    disk.lock(&data_dir.join(LOCK_FILE)).await.map_err(|error| match error.io().kind() {
+        std::io::ErrorKind::WouldBlock => Error::InUse { directory: data_dir.to_owned() },
+        _ => error.into(),
+    })
 }

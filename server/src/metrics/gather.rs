@@ -211,6 +211,21 @@ const SHARD_ROWS: &[ShardRow] = &[
         s.cuts
     }),
     (
+        "prometheus_tsdb_compactions_total",
+        Kind::Counter,
+        "Blocks compacted into larger ones.",
+        |s| s.compactions,
+    ),
+    ("prometheus_tsdb_compactions_failed_total", Kind::Counter, "Compactions that failed.", |s| {
+        s.compactions_failed
+    }),
+    (
+        "tidemark_blocks_retired_total",
+        Kind::Counter,
+        "Blocks that were too old or too many.",
+        |s| s.blocks_retired,
+    ),
+    (
         "tidemark_blocks_damaged_total",
         Kind::Counter,
         "Blocks, and catalogs of blocks, that were found damaged and put aside or made again.",

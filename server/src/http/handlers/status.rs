@@ -5,6 +5,7 @@ use std::rc::Rc;
 use serde_json::json;
 use tidemark_core::runtime::{clock, unblock};
 
+use crate::config::scalars::{ByteSize, Duration};
 use crate::http::answer::Answer;
 use crate::http::request::Request;
 use crate::node::Node;
@@ -58,7 +59,7 @@ pub(crate) async fn runtime(node: Rc<Node>, _: Request) -> Answer {
         "GOMEMLIMIT": 0,
         "GOGC": "",
         "GODEBUG": "",
-        "storageRetention": node.flags.retention_time.to_string(),
+        "storageRetention": storage_retention(&node),
     }))
 }
 
@@ -66,4 +67,13 @@ pub(crate) async fn runtime(node: Rc<Node>, _: Request) -> Answer {
 pub(crate) async fn wal_replay(node: Rc<Node>, _: Request) -> Answer {
     let progress = &node.progress;
     Answer::data(&json!({ "min": 0, "max": progress.segments(), "current": progress.replayed() }))
+}
+
+/// As Prometheus writes it: `15d or 512MiB`.
+fn storage_retention(node: &Node) -> String {
+    let kept = crate::node::retention(&node.flags, &node.settings().config);
+    let time = kept.time_ms.map(|ms| Duration::from_millis(ms.cast_unsigned()).to_string());
+    let size = kept.bytes.map(|bytes| ByteSize(bytes).to_string());
+    let percent = kept.percent.map(|percent| format!("{percent}%"));
+    time.into_iter().chain(size).chain(percent).collect::<Vec<_>>().join(" or ")
 }
