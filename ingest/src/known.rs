@@ -6,19 +6,24 @@
 //!
 //! ```text
 //! key      xxh3-128 of the raw bytes, under a secret of this process
-//! bucket   4 entries of 16 bytes: one cache line. Its index: low bits of the key; where it is full, those behind it
-//! entry    | key: 64 low bits | series number: 30 | shard: 10 | used: 1 | key: 23 bits more |
+//! entries  | key: 64 low bits | series number: 30 | shard: 10 | used: 1 | key: 23 bits more |  in the order of learning
+//! table    key -> entry
+//! cursor   the entry behind the one that was found last
 //! ```
+//!
+//! Senders repeat themselves: the series that comes next is the one that came next the last time, so nearly always it is at the cursor.
+//! Then entries are read one after the other, which costs nothing, while a look into the table is a cache miss.
 //!
 //! Two label sets pass for the same if 87 bits of their hashes agree; since the secret is random, nobody can make two that do.
 //! A number that means nothing any more (its series was dropped) is told by the shard, which never gives a number
 //! twice; then the body is decoded once more without trust in what is known, and learned anew.
 //!
-//! The table doubles as it fills, up to a bound, where a new series takes the place of another. What was not used between two calls
-//! of [`KnownSeries::forget_unused`] is dropped, so that series that have ended do not stay for ever. Owned by a core.
+//! What was not used between two calls of [`KnownSeries::forget_unused`] is dropped, so that series that have ended do not stay for
+//! ever; at the bound a new series takes the place of an old one. Owned by a core.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+use hashbrown::HashTable;
 use tidemark_core::index::SeriesRef;
 use tidemark_core::limits::{SERIES_NUMBER_END, SHARDS_MAX};
 use xxhash_rust::xxh3::xxh3_128_with_secret;
@@ -38,13 +43,6 @@ pub struct Known {
     pub number: SeriesRef,
 }
 
-const WAYS: usize = 4;
-const BUCKETS_MIN: usize = 64;
-const BUCKETS_MAX: usize = KNOWN_SERIES_MAX / WAYS;
-
-/// Buckets that are looked into for one series.
-const PROBES_MAX: usize = 8;
-
 const NUMBER_BITS: u32 = 30;
 const SHARD_BITS: u32 = 10;
 const USED: u64 = 1 << (NUMBER_BITS + SHARD_BITS);
@@ -52,10 +50,10 @@ const CHECK_SHIFT: u32 = NUMBER_BITS + SHARD_BITS + 1;
 
 const _: () = assert!(SERIES_NUMBER_END <= 1 << NUMBER_BITS);
 const _: () = assert!(SHARDS_MAX <= 1 << SHARD_BITS);
-const _: () = assert!(BUCKETS_MAX.is_power_of_two() && BUCKETS_MIN <= BUCKETS_MAX);
+const _: () = assert!(KNOWN_SERIES_MAX <= u32::MAX as usize);
 
-/// One remembered series; all zeros where there is none.
-#[derive(Clone, Copy, Default)]
+/// One remembered series.
+#[derive(Clone, Copy)]
 struct Entry {
     low: u64,
     rest: u64,
@@ -72,10 +70,6 @@ impl Entry {
         self.low == key.0 as u64 && self.rest >> CHECK_SHIFT == check(key)
     }
 
-    fn is_empty(self) -> bool {
-        self.low == 0 && self.rest == 0
-    }
-
     #[inline]
     fn known(self) -> Known {
         Known {
@@ -85,21 +79,20 @@ impl Entry {
     }
 }
 
-/// The bits of a key above the 64 lowest that an entry holds; never all zero, so that no entry looks empty.
+/// The bits of a key above the 64 lowest that an entry holds.
 #[inline]
 fn check(key: SeriesKey) -> u64 {
-    (key.0 >> 64) as u64 >> CHECK_SHIFT | 1
+    (key.0 >> 64) as u64 >> CHECK_SHIFT
 }
-
-#[derive(Clone, Copy, Default)]
-#[repr(align(64))]
-struct Bucket([Entry; WAYS]);
 
 /// The series that one core has seen.
 pub struct KnownSeries {
     secret: [u8; SECRET_BYTES],
-    buckets: Vec<Bucket>,
-    len: usize,
+    entries: Vec<Entry>,
+    table: HashTable<u32>,
+    cursor: usize,
+    /// The entry that gives way next, once there are as many as there may be.
+    oldest: usize,
 }
 
 /// Bytes of secret that the hash takes.
@@ -119,7 +112,7 @@ impl Default for KnownSeries {
 
 impl std::fmt::Debug for KnownSeries {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KnownSeries").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("KnownSeries").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -130,7 +123,7 @@ impl KnownSeries {
     }
 
     fn with_secret(secret: [u8; SECRET_BYTES]) -> Self {
-        KnownSeries { secret, buckets: Vec::new(), len: 0 }
+        KnownSeries { secret, entries: Vec::new(), table: HashTable::new(), cursor: 0, oldest: 0 }
     }
 
     /// The key of the series that is named by these bytes.
@@ -142,98 +135,77 @@ impl KnownSeries {
     /// Where the series is, if it was learned.
     #[inline]
     pub fn find(&mut self, key: SeriesKey) -> Option<Known> {
-        if self.buckets.is_empty() {
-            return None;
+        let at = match self.entries.get(self.cursor) {
+            Some(next) if next.is_of(key) => self.cursor,
+            _ => self.position(key)?,
+        };
+        self.cursor = at + 1;
+        let found = &mut self.entries[at];
+        if found.rest & USED == 0 {
+            found.rest |= USED;
         }
-        for index in self.probe(key.0 as u64) {
-            let ways = &mut self.buckets[index].0;
-            if let Some(found) = ways.iter_mut().find(|entry| entry.is_of(key)) {
-                if found.rest & USED == 0 {
-                    found.rest |= USED;
-                }
-                return Some(found.known());
-            }
-            if ways[WAYS - 1].is_empty() {
-                return None;
-            }
-        }
-        None
+        Some(found.known())
     }
 
     /// Remembers where a series is. At the bound it takes the place of another.
     pub fn learn(&mut self, key: SeriesKey, known: Known) {
         let entry = Entry::new(key, known);
-        let crowded = (self.len + 1) * 4 > self.buckets.len() * WAYS * 3;
-        if crowded || !self.put(entry) {
-            if self.buckets.len() < BUCKETS_MAX {
-                let entries = self.take();
-                self.refill(entries, (self.buckets.len() * 2).max(BUCKETS_MIN));
+        if let Some(at) = self.position(key) {
+            self.entries[at] = entry;
+        } else if self.entries.len() < KNOWN_SERIES_MAX {
+            if self.entries.len() == self.entries.capacity() {
+                // By a quarter: doubling would leave a half empty.
+                self.entries.reserve_exact((self.entries.len() / 4).max(64));
             }
-            if !self.put(entry) {
-                let home = entry.low as usize & (self.buckets.len() - 1);
-                self.buckets[home].0[(entry.low >> 32) as usize % WAYS] = entry;
+            self.entries.push(entry);
+            self.enter(self.entries.len() - 1);
+        } else {
+            let at = self.oldest;
+            self.oldest = (at + 1) % KNOWN_SERIES_MAX;
+            if let Ok(former) = self.table.find_entry(self.entries[at].low, |&n| n as usize == at) {
+                former.remove();
             }
+            self.entries[at] = entry;
+            self.enter(at);
         }
     }
 
     /// How many series are known.
     pub fn len(&self) -> usize {
-        self.len
+        self.entries.len()
     }
 
     /// Whether none is known.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.entries.is_empty()
     }
 
     /// Heap bytes held.
     pub fn byte_len(&self) -> usize {
-        self.buckets.capacity() * size_of::<Bucket>()
-    }
-
-    /// The buckets where a key with these low bits may be, in the order in which they are filled.
-    #[inline]
-    fn probe(&self, low: u64) -> impl Iterator<Item = usize> + use<> {
-        let mask = self.buckets.len() - 1;
-        (0..PROBES_MAX).map(move |step| (low as usize + step) & mask)
-    }
-
-    /// Whether there was room for it.
-    fn put(&mut self, entry: Entry) -> bool {
-        let check = |e: &Entry| e.rest >> CHECK_SHIFT;
-        for index in self.probe(entry.low) {
-            for way in &mut self.buckets[index].0 {
-                if way.is_empty() || (way.low == entry.low && check(way) == check(&entry)) {
-                    self.len += usize::from(way.is_empty());
-                    *way = entry;
-                    return true;
-                }
-            }
-        }
-        false
+        self.entries.capacity() * size_of::<Entry>() + self.table.allocation_size()
     }
 
     /// Drops what was not used since the last call, and gives back the memory that it took. To be called every hour or so.
     pub fn forget_unused(&mut self) {
-        let mut entries = self.take();
-        entries.retain(|entry| entry.rest & USED != 0);
-        for entry in &mut entries {
-            entry.rest &= !USED;
+        self.entries.retain(|entry| entry.rest & USED != 0);
+        self.entries.shrink_to_fit();
+        self.table = HashTable::with_capacity(self.entries.len());
+        for at in 0..self.entries.len() {
+            self.entries[at].rest &= !USED;
+            self.enter(at);
         }
-        let buckets = (entries.len() * 2 / WAYS).next_power_of_two();
-        self.refill(entries, buckets.clamp(BUCKETS_MIN, BUCKETS_MAX));
+        (self.cursor, self.oldest) = (0, 0);
     }
 
-    fn take(&self) -> Vec<Entry> {
-        self.buckets.iter().flat_map(|bucket| bucket.0).filter(|entry| !entry.is_empty()).collect()
+    #[inline]
+    fn position(&self, key: SeriesKey) -> Option<usize> {
+        let same = |&at: &u32| self.entries[at as usize].is_of(key);
+        self.table.find(key.0 as u64, same).map(|&at| at as usize)
     }
 
-    fn refill(&mut self, entries: Vec<Entry>, buckets: usize) {
-        self.buckets = vec![Bucket::default(); buckets];
-        self.len = 0;
-        for entry in entries {
-            self.put(entry);
-        }
+    fn enter(&mut self, at: usize) {
+        let KnownSeries { entries, table, .. } = self;
+        table.insert_unique(entries[at].low, at as u32, |&at| entries[at as usize].low);
     }
 }
 
@@ -262,7 +234,7 @@ mod tests {
                 }
             }
         }
-        assert!(series.len() == 10_000 && series.byte_len() <= 1 << 19);
+        assert!(series.len() == 10_000 && series.byte_len() <= 10_000 * 32);
     }
 
     #[test]
@@ -290,7 +262,7 @@ mod tests {
         assert_eq!(series.find(kept), Some(known(1)));
         series.forget_unused();
         assert_eq!((series.len(), series.find(kept)), (1, Some(known(1))));
-        assert!(series.byte_len() <= BUCKETS_MIN * 64);
+        assert!(series.byte_len() <= 200);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod ingest;
 mod mixed;
 mod query;
 mod restart;
+mod scale;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -41,6 +42,8 @@ enum Command {
     Restart(restart::Options),
     /// Bytes on disk for each sample.
     Disk(disk::Options),
+    /// A million series: memory, one query over all of them, restarts.
+    Scale(scale::Options),
 }
 
 /// Whom to measure, and how to report.
@@ -75,6 +78,7 @@ pub fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         Command::Mixed(options) => (&options.common, &|target| mixed::run(options, target)),
         Command::Restart(options) => (&options.common, &|target| restart::run(options, target)),
         Command::Disk(options) => (&options.common, &|target| disk::run(options, target)),
+        Command::Scale(options) => (&options.common, &|target| scale::run(options, target)),
     };
     let mut rows = Vec::new();
     for _ in 0..common.runs.max(1) {

@@ -53,6 +53,13 @@ impl Dataset {
         Self { templates }
     }
 
+    /// The part of it that is one metric, if there is such a metric: hosts have its series alone.
+    pub fn of(metric: &str) -> Option<Self> {
+        let Self { mut templates } = Self::new();
+        templates.retain(|template| template.name == metric);
+        (!templates.is_empty()).then_some(Self { templates })
+    }
+
     /// How many series a host has.
     pub fn series_per_host(&self) -> usize {
         self.templates.len()

@@ -37,6 +37,7 @@ use crate::limits::{CHUNK_RANGE_MS_MAX, CHUNK_SAMPLES_MAX, SERIES_NUMBER_END};
 use crate::model::labels::{Fingerprint, Labels, is_canonical};
 use crate::model::sample::Sample;
 use crate::model::time::{TimeRange, TimestampMs};
+use crate::runtime::prefetch;
 use backlog::{Backlog, Sealed};
 use chunk_list::{ChunkRef, Place};
 use details::Details;
@@ -326,6 +327,15 @@ impl Head {
     #[inline]
     pub fn series(&self, number: SeriesRef) -> Option<&Series> {
         self.series.get(number)
+    }
+
+    /// Has the memory fetched that appending to a series touches.
+    #[inline]
+    pub fn prefetch(&self, number: SeriesRef) {
+        if let Some([first, .., last]) = self.series.get(number).map(Series::open_bytes) {
+            prefetch(first);
+            prefetch(last);
+        }
     }
 
     /// The labels of a series.

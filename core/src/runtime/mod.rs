@@ -25,6 +25,7 @@ pub mod executors;
 mod interrupt;
 pub mod mailbox;
 pub mod net;
+mod prefetch;
 pub mod preflight;
 mod probe;
 mod processors;
@@ -36,6 +37,7 @@ mod stop;
 mod task;
 mod time;
 
+pub use prefetch::prefetch;
 pub use stop::{ReloadSignal, StopSignal, Stopper};
 pub use task::{Queue, Task, spawn, spawn_into, unblock, yield_if_needed, yield_now};
 pub use time::{Sleep, TimedOut, sleep, sleep_until, timeout};

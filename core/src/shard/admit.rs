@@ -60,6 +60,9 @@ pub(super) struct Room {
 /// Entries for which room is made beforehand; a record seldom holds more.
 const ENTRIES_RESERVED_MAX: usize = 16 << 10;
 
+/// How many series before its turn the open chunk of a series is fetched: about the time of one cache miss.
+const PREFETCH_AHEAD: usize = 6;
+
 /// The bounds of one append.
 pub(super) struct Bounds {
     /// Time of the newest sample that is taken.
@@ -275,7 +278,10 @@ impl<'a> Admission<'a> {
         for &(series, timestamp_ms, detail) in &self.details {
             head.apply(&Record::Detail { series, timestamp_ms, detail, attached: false });
         }
-        for entry in &self.entries {
+        for (i, entry) in self.entries.iter().enumerate() {
+            if let Some(soon) = self.entries.get(i + PREFETCH_AHEAD) {
+                head.prefetch(soon.series);
+            }
             if let Some(labels) = entry.new_labels {
                 head.apply(&Record::Series { series: entry.series, labels });
             }

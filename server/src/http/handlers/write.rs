@@ -115,7 +115,9 @@ async fn attempt(
     });
     node.spare.give((plain, rows));
     let asking = split?;
-    let outcome = shards.append(asking.batches).await?;
+    let mut outcome = shards.append(asking.batches).await?;
+    // In the order of the body, in which they will come again.
+    outcome.numbers.sort_unstable();
     let mut known = node.known.borrow_mut();
     for &(ticket, number) in &outcome.numbers {
         if let Some(&(key, shard)) = asking.keys.get(ticket as usize) {
