@@ -288,9 +288,9 @@ fn range(start: &mut u32, end: u32) -> Range<usize> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum RefusalKind {
-    /// Older than the newest sample of its series.
+    /// Older than the newest sample of its series, and no window for such samples is open.
     OutOfOrder = 0,
-    /// Older than anything the shard still takes.
+    /// Older than the window for out-of-order samples.
     TooOld = 1,
     /// Further ahead of the wall clock than is allowed.
     TooFarInFuture = 2,
@@ -300,6 +300,8 @@ pub enum RefusalKind {
     SeriesLimit = 4,
     /// The labels of a new series are not in canonical encoding, or too long.
     InvalidLabels = 5,
+    /// Late samples fill their share of memory; samples in order keep flowing.
+    OutOfOrderLimit = 6,
 }
 
 /// Every kind with the name it has in metrics and the words it has in messages, in the order of the discriminants.
@@ -314,11 +316,12 @@ const REFUSALS: [(RefusalKind, &str, &str); RefusalKind::COUNT] = [
     ),
     (RefusalKind::SeriesLimit, "series_limit", "too many series"),
     (RefusalKind::InvalidLabels, "invalid_labels", "invalid labels"),
+    (RefusalKind::OutOfOrderLimit, "out_of_order_limit", "too many out of order samples"),
 ];
 
 impl RefusalKind {
     /// How many kinds there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
 
     /// Every kind, in the order of the discriminants.
     pub fn all() -> impl Iterator<Item = RefusalKind> {

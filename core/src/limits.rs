@@ -28,6 +28,13 @@ pub const SERIES_NUMBER_END: u32 = 1 << 30;
 /// How far ahead of the wall clock a sample may be, in ms; Prometheus' bound.
 pub const FUTURE_MS_MAX: i64 = 10 * 60 * 1000;
 
+/// How much older than the newest sample of its shard a sample may be that comes after newer ones of its series, in ms, unless
+/// the configuration says otherwise.
+pub const OUT_OF_ORDER_WINDOW_MS: i64 = 60 * 60 * 1000;
+
+/// Bytes of samples that came after newer ones of their series and wait in a shard's memory for a block; more are refused.
+pub const OUT_OF_ORDER_BYTES_MAX: usize = 256 << 20;
+
 /// Metric families of one shard whose metadata is kept.
 pub const METADATA_FAMILIES_MAX: usize = 100_000;
 

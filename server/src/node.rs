@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -78,6 +79,8 @@ pub(crate) struct Plan {
     pub(crate) shards: u32,
     /// How far opening storage has come.
     pub(crate) progress: Arc<ReplayProgress>,
+    /// How late a sample may come, as configured; all cores follow it.
+    pub(crate) out_of_order_window_ms: Arc<AtomicI64>,
 }
 
 impl Plan {
@@ -88,7 +91,12 @@ impl Plan {
             WalSync::Off => SyncMode::Off,
         };
         let wal = WalOptions { sync, ..WalOptions::default() };
-        ShardOptions { wal, progress: Arc::clone(&self.progress), ..ShardOptions::default() }
+        ShardOptions {
+            wal,
+            progress: Arc::clone(&self.progress),
+            out_of_order_window_ms: Arc::clone(&self.out_of_order_window_ms),
+            ..ShardOptions::default()
+        }
     }
 }
 
@@ -114,6 +122,7 @@ pub(crate) struct Node {
     pub(crate) started_ms: i64,
     /// How far opening storage has come, on all cores.
     pub(crate) progress: Arc<ReplayProgress>,
+    out_of_order_window_ms: Arc<AtomicI64>,
     /// The way to the control thread.
     pub(crate) control: Door,
     ctx: CoreContext,
@@ -248,6 +257,7 @@ impl Node {
             ),
             started_ms: now_ms,
             progress: Arc::clone(&plan.progress),
+            out_of_order_window_ms: Arc::clone(&plan.out_of_order_window_ms),
             source: plan.source.clone(),
             settings: RefCell::new(Arc::clone(&plan.settings)),
             load: Cell::new(Load { succeeded: true, time_ms: now_ms }),
@@ -376,6 +386,8 @@ impl Node {
         for shard in self.local_shards() {
             shard.set_retention(retention);
         }
+        let window_ms = settings.config.storage.tsdb.out_of_order_window_ms();
+        self.out_of_order_window_ms.store(window_ms, Ordering::Relaxed);
         *self.settings.borrow_mut() = Arc::clone(&settings);
         self.note(&store.scraper.apply(&settings.jobs).await);
         Ok(())

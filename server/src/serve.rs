@@ -107,6 +107,7 @@ fn plan(flags: ServeFlags) -> Result<Plan, String> {
         cores,
         shards,
         progress: Arc::default(),
+        out_of_order_window_ms: Arc::default(),
     })
 }
 

@@ -72,6 +72,21 @@ impl Details {
         self.restore(series, t, detail);
     }
 
+    /// Attaches a detail to a sample that came after newer ones: nothing is known of resets on either side of it.
+    pub(super) fn attach_late(&mut self, series: SeriesRef, t: TimestampMs, detail: SampleDetail) {
+        let of_series = self.attached.entry(series).or_default();
+        let Err(place) = of_series.binary_search_by_key(&t, |(at, _)| *at) else { return };
+        self.bytes += weight(&detail);
+        of_series.insert(place, (t, detail));
+        for (_, detail) in of_series.iter_mut().skip(place).take(2) {
+            if let Some(histogram) = &mut detail.histogram
+                && histogram.hint != ResetHint::Gauge
+            {
+                Arc::make_mut(histogram).hint = ResetHint::Unknown;
+            }
+        }
+    }
+
     /// Attaches a detail as it is: what a checkpoint holds.
     pub(super) fn restore(&mut self, series: SeriesRef, t: TimestampMs, detail: SampleDetail) {
         let of_series = self.attached.entry(series).or_default();

@@ -18,6 +18,7 @@ pub mod backlog;
 pub mod chunk_list;
 pub mod details;
 pub mod metadata;
+pub mod out_of_order;
 pub mod record;
 pub mod series;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use backlog::{Backlog, Sealed};
 use chunk_list::{ChunkRef, Place};
 use details::Details;
 use metadata::MetadataTable;
+use out_of_order::OutOfOrder;
 use record::Record;
 use series::{Series, SeriesTable, window};
 
@@ -54,6 +56,7 @@ pub struct Head {
     backlog: Backlog,
     metadata: MetadataTable,
     details: Details,
+    out_of_order: OutOfOrder,
     /// Chunks met in recovery before the series they belong to.
     unclaimed: HashMap<SeriesRef, Vec<ChunkRef>>,
     counts: Counts,
@@ -74,6 +77,8 @@ pub struct Head {
 pub struct Counts {
     /// Samples applied.
     pub samples: u64,
+    /// Those of them that came after newer ones of their series.
+    pub samples_out_of_order: u64,
     /// Series begun.
     pub series_created: u64,
     /// Series forgotten.
@@ -94,6 +99,7 @@ impl Default for Counts {
     fn default() -> Self {
         Counts {
             samples: 0,
+            samples_out_of_order: 0,
             series_created: 0,
             series_removed: 0,
             chunks_created: 0,
@@ -117,6 +123,7 @@ impl Default for Head {
             unclaimed: HashMap::new(),
             counts: Counts::default(),
             first_free: 0,
+            out_of_order: OutOfOrder::default(),
             floor_ms: TimestampMs::MIN,
             aliases: HashMap::new(),
             visit: Cell::new(0),
@@ -136,6 +143,7 @@ impl Head {
     pub fn apply(&mut self, record: &Record<'_>) {
         match *record {
             Record::Samples { series, samples } => self.append(series, samples),
+            Record::OutOfOrder { series, samples } => self.append_late(series, samples),
             Record::Series { series, labels } => self.begin_series(series, labels),
             Record::Metadata { family, metadata } => self.metadata.insert(family, metadata),
             Record::Seal { first, end, idle_before_ms } => {
@@ -198,6 +206,26 @@ impl Head {
             series.open.push(t, sample.value);
             series.last_value_known = true;
             self.counts.samples += 1;
+            self.counts.cover(TimeRange::new(t, t));
+        }
+    }
+
+    fn append_late(&mut self, number: SeriesRef, samples: &[Sample]) {
+        let mut details = self.details.take_staged(number);
+        let known = self.series.get(number).map(|_| number);
+        let Some(number) = known.or_else(|| self.aliases.get(&number).copied()) else {
+            return self.meet_unknown(number);
+        };
+        for &sample in samples {
+            let t = sample.timestamp_ms;
+            if t < self.floor_ms || !self.out_of_order.insert(number, sample) {
+                continue;
+            }
+            if let Some(i) = details.iter().position(|(at, _)| *at == t) {
+                self.details.attach_late(number, t, details.swap_remove(i).1);
+            }
+            self.counts.samples += 1;
+            self.counts.samples_out_of_order += 1;
             self.counts.cover(TimeRange::new(t, t));
         }
     }
@@ -401,6 +429,11 @@ impl Head {
         &self.details
     }
 
+    /// Samples that came after newer ones of their series.
+    pub fn out_of_order(&self) -> &OutOfOrder {
+        &self.out_of_order
+    }
+
     /// What was counted.
     pub fn counts(&self) -> &Counts {
         &self.counts
@@ -412,6 +445,7 @@ impl Head {
             + self.index.byte_len()
             + self.series.byte_len()
             + self.details.byte_len()
+            + self.out_of_order.byte_len()
     }
 }
 

@@ -22,7 +22,7 @@ mod values;
 
 pub use append::AppendEncoder;
 
-use crate::chunk::bits::{BitReader, push_uvarint, push_varint, unzigzag};
+use crate::chunk::bits::{push_uvarint, push_varint, unzigzag};
 use crate::head::chunk_list::ChunkRef;
 use crate::head::details::{SampleDetail, decode_detail};
 use crate::index::SeriesRef;
@@ -42,6 +42,13 @@ pub enum Record<'a> {
     },
     /// Samples of one series, ascending. Logged. Those not newer than what the series has are there already.
     Samples {
+        /// Whose.
+        series: SeriesRef,
+        /// What.
+        samples: &'a [Sample],
+    },
+    /// Samples of one series that came after newer ones. Logged. Of those at one time the first counts.
+    OutOfOrder {
         /// Whose.
         series: SeriesRef,
         /// What.
@@ -114,6 +121,8 @@ pub const KIND_STATE: u8 = 4;
 pub const KIND_DETAIL: u8 = 5;
 /// Number of a batch's record in the WAL.
 pub const KIND_APPEND: u8 = 6;
+/// Number of a record of late samples, in the WAL and in the checkpoint. Its payload is that of a batch.
+pub const KIND_OUT_OF_ORDER: u8 = 7;
 
 /// A payload that passed its CRC and still makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -193,8 +202,9 @@ pub fn decode(
 ) -> Result<(), RecordError> {
     let mut input = Input { bytes: payload };
     let done = match kind {
-        KIND_APPEND => append::decode(&mut input, apply),
+        KIND_APPEND => append::decode(&mut input, false, apply),
         KIND_APPEND_1 => append::decode_1(&mut input, apply),
+        KIND_OUT_OF_ORDER => append::decode(&mut input, true, apply),
         KIND_METADATA => decode_metadata(&mut input, apply),
         KIND_SEAL => decode_seal(&mut input, apply),
         KIND_STATE => decode_state(&mut input, apply),
@@ -243,6 +253,9 @@ fn decode_state(input: &mut Input<'_>, apply: &mut dyn FnMut(&Record<'_>)) -> Op
     Some(())
 }
 
+/// Bytes of the longest varint of 64 bits; its last holds one bit.
+const UVARINT_BYTES_MAX: usize = 10;
+
 /// Takes fields off the front; `None` where they end too early.
 pub(crate) struct Input<'a> {
     pub(crate) bytes: &'a [u8],
@@ -262,10 +275,15 @@ impl<'a> Input<'a> {
             self.bytes = rest;
             return Some(u64::from(*byte));
         }
-        let mut reader = BitReader::new(self.bytes);
-        let value = reader.read_uvarint()?;
-        self.bytes = self.bytes.get(reader.position() / 8..)?;
-        Some(value)
+        let mut value = 0;
+        for (i, &byte) in self.bytes.iter().enumerate().take(UVARINT_BYTES_MAX) {
+            value |= u64::from(byte & 0x7f) << (7 * i);
+            if byte < 0x80 {
+                self.bytes = &self.bytes[i + 1..];
+                return (i + 1 < UVARINT_BYTES_MAX || byte <= 1).then_some(value);
+            }
+        }
+        None
     }
 
     #[inline]

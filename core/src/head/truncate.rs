@@ -86,6 +86,7 @@ impl Head {
     /// Ends a round of [`Head::truncate`] over all series: the head begins later now.
     pub fn finish_truncating(&mut self, graves: &Graves) {
         self.counts.min_ms = graves.oldest_ms;
+        self.out_of_order.remove_before(self.floor_ms);
         self.series.shrink();
     }
 

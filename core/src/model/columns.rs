@@ -76,11 +76,46 @@ impl SampleColumns {
 
     /// Adds the samples of `other`, which are all later.
     pub fn extend_from(&mut self, other: &SampleColumns) {
-        let (before, after) = (self.len(), self.len() + other.len());
-        self.timestamps.extend_from_slice(&other.timestamps);
-        self.values.extend_from_slice(&other.values);
-        extend_optional(&mut self.histograms, &other.histograms, before, after);
-        extend_optional(&mut self.start_timestamps, &other.start_timestamps, before, after);
+        self.extend_part(other, 0..other.len());
+    }
+
+    /// Adds the samples of `other` at these places, which are all later.
+    fn extend_part(&mut self, other: &SampleColumns, places: Range<usize>) {
+        let (before, after) = (self.len(), self.len() + places.len());
+        self.timestamps.extend_from_slice(&other.timestamps[places.clone()]);
+        self.values.extend_from_slice(&other.values[places.clone()]);
+        let of = |len: usize| if len == 0 { 0..0 } else { places.clone() };
+        let histograms = &other.histograms[of(other.histograms.len())];
+        extend_optional(&mut self.histograms, histograms, before, after);
+        let starts = &other.start_timestamps[of(other.start_timestamps.len())];
+        extend_optional(&mut self.start_timestamps, starts, before, after);
+    }
+
+    /// Merges the samples of `other`, in the order of time, into those from number `from` on. Where both have a sample at one
+    /// time, the one that is here already stays.
+    pub fn merge_from(&mut self, from: usize, other: &SampleColumns) {
+        let (last, first) = (self.timestamps[from..].last(), other.timestamps.first());
+        let follows = last.zip(first).is_none_or(|(last, first)| last < first);
+        if follows {
+            return self.extend_from(other);
+        }
+        let mut mine = SampleColumns::new();
+        mine.extend_part(self, from..self.len());
+        self.truncate(from);
+        let (mut i, mut j) = (0, 0);
+        while i < mine.len() && j < other.len() {
+            let (t, theirs) = (mine.timestamps[i], other.timestamps[j]);
+            if t <= theirs {
+                self.extend_part(&mine, i..i + 1);
+                i += 1;
+                j += usize::from(t == theirs);
+            } else {
+                self.extend_part(other, j..j + 1);
+                j += 1;
+            }
+        }
+        self.extend_part(&mine, i..mine.len());
+        self.extend_part(other, j..other.len());
     }
 
     /// Adds `count` floats of 0 at time 0, and lends their times and values to be set.
@@ -95,6 +130,21 @@ impl SampleColumns {
             self.start_timestamps.resize(after, 0);
         }
         (&mut self.timestamps[before..], &mut self.values[before..])
+    }
+
+    /// Merges the samples from number `middle` on into those from number `from` to there; both are in the order of time. Where
+    /// both have a sample at one time, the first stays.
+    pub fn merge_tail(&mut self, from: usize, middle: usize) {
+        let follows = match (self.timestamps[from..middle].last(), self.timestamps.get(middle)) {
+            (Some(last), Some(first)) => last < first,
+            _ => true,
+        };
+        if !follows {
+            let mut tail = SampleColumns::new();
+            tail.extend_part(self, middle..self.len());
+            self.truncate(middle);
+            self.merge_from(from, &tail);
+        }
     }
 
     /// Removes the samples at these places.
@@ -236,6 +286,20 @@ mod tests {
         assert_eq!(floats.timestamps, [0, 1, 2, 3]);
         assert_eq!(floats.start_timestamps, [0, 0, 1, 0]);
         assert!(floats.histograms[2].is_some() && floats.histograms.len() == 4);
+        let mut merged = SampleColumns::new();
+        merged.push(9, 9.0);
+        merged.push(2, -2.0);
+        merged.push(4, -4.0);
+        merged.merge_from(1, &columns);
+        assert_eq!(merged.timestamps, [9, 1, 2, 3, 4]);
+        assert_eq!(merged.values, [9.0, 1.0, -2.0, 3.0, -4.0]);
+        assert_eq!((merged.start_timestamps.len(), merged.histograms.len()), (5, 5));
+        merged.merge_tail(1, 3);
+        merged.push(2, 7.0);
+        merged.push(7, 7.0);
+        merged.merge_tail(1, 5);
+        assert_eq!(merged.timestamps, [9, 1, 2, 3, 4, 7]);
+        assert_eq!(merged.values, [9.0, 1.0, -2.0, 3.0, -4.0, 7.0]);
         columns.clear();
         assert!(columns.is_empty() && columns.histograms.is_empty());
     }

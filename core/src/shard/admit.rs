@@ -4,19 +4,21 @@
 //! admitted is encoded. Nothing changes meanwhile, so where a series occurs a second time the admission ends: what was admitted
 //! is logged and applied, and another admission goes on from there.
 
+use std::sync::atomic::Ordering;
+
 use hashbrown::HashSet;
 
 use super::ShardOptions;
+use super::late::{Judgement, Known, Late};
 use crate::append::{AppendOutcome, Refusal, RefusalKind, SeriesView};
 use crate::head::Head;
 use crate::head::details::{SampleDetail, encode_detail};
-use crate::head::record::{AppendEncoder, Record};
+use crate::head::record::{AppendEncoder, KIND_APPEND, KIND_DETAIL, KIND_OUT_OF_ORDER, Record};
 use crate::head::series::{Series, Verdict, judge};
 use crate::index::SeriesRef;
 use crate::limits::{
     APPEND_RECORD_BYTES, ENTRY_SAMPLES_MAX, SERIES_LABELS_BYTES_MAX, SERIES_NUMBER_END,
 };
-use crate::model::columns::SampleColumns;
 use crate::model::labels::{Fingerprint, Labels, is_canonical};
 use crate::model::sample::Sample;
 use crate::model::time::TimestampMs;
@@ -32,7 +34,8 @@ pub(super) struct Admission<'a> {
     pub(super) payload: Vec<u8>,
     /// The details of the admitted samples, and the record of them.
     details: Vec<(SeriesRef, TimestampMs, &'a SampleDetail)>,
-    pub(super) details_payload: Vec<u8>,
+    details_payload: Vec<u8>,
+    late: Late<'a>,
     /// Series that begin here.
     begun: HashSet<Fingerprint>,
     next_series: SeriesRef,
@@ -67,6 +70,8 @@ const PREFETCH_AHEAD: usize = 6;
 pub(super) struct Bounds {
     /// Time of the newest sample that is taken.
     newest_ms: TimestampMs,
+    /// How much older than the newest sample of the shard a late one may be, in ms; 0 admits none.
+    pub(super) late_ms_max: i64,
     series_max: usize,
 }
 
@@ -75,6 +80,7 @@ impl Bounds {
     pub(super) fn new(options: &ShardOptions, now_ms: TimestampMs) -> Self {
         Bounds {
             newest_ms: now_ms.saturating_add(options.future_ms_max),
+            late_ms_max: options.out_of_order_window_ms.load(Ordering::Relaxed),
             series_max: options.series_max as usize,
         }
     }
@@ -115,7 +121,20 @@ impl<'a> Admission<'a> {
 
     /// Whether its records are large enough.
     pub(super) fn is_full(&self) -> bool {
-        self.payload.len().max(self.details_payload.len()) >= APPEND_RECORD_BYTES
+        let longest = self.payload.len().max(self.details_payload.len());
+        longest.max(self.late.payload.len()) >= APPEND_RECORD_BYTES
+    }
+
+    /// Kind and payload of each record, in the order in which they are logged and applied: details before their samples, and
+    /// the definition of a series before its late samples.
+    pub(super) fn records(&self) -> impl Iterator<Item = (u8, &Vec<u8>)> {
+        let records = [
+            (KIND_DETAIL, &self.details_payload),
+            (KIND_APPEND, &self.payload),
+            (KIND_DETAIL, &self.late.details_payload),
+            (KIND_OUT_OF_ORDER, &self.late.payload),
+        ];
+        records.into_iter()
     }
 
     /// How many entries it has.
@@ -125,7 +144,7 @@ impl<'a> Admission<'a> {
 
     /// Whether nothing was admitted.
     pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.late.is_empty()
     }
 
     fn admit(
@@ -157,7 +176,10 @@ impl<'a> Admission<'a> {
             }
             Some(_) => {}
         }
-        let samples = self.admit_samples(&view, head, series, bounds, outcome);
+        let late_from = self.late.len();
+        let samples = self.admit_samples(&view, head, number, bounds, outcome);
+        outcome.appended +=
+            self.late.admit(number.unwrap_or(self.next_series), late_from, view.details);
         let admitted = samples.of(&self.kept);
         if let (Some(ticket), Some(number)) = (view.ticket, number) {
             outcome.numbers.push((ticket, number));
@@ -205,10 +227,11 @@ impl<'a> Admission<'a> {
         &mut self,
         view: &SeriesView<'a>,
         head: &Head,
-        series: Option<&Series>,
+        number: Option<SeriesRef>,
         bounds: &Bounds,
         outcome: &mut AppendOutcome,
     ) -> Samples<'a> {
+        let series = number.and_then(|number| head.series(number));
         let mut last_ms = series.and_then(Series::last_ms).unwrap_or(TimestampMs::MIN);
         let ascending = view.samples.iter().all(|sample| {
             sample.timestamp_ms > std::mem::replace(&mut last_ms, sample.timestamp_ms)
@@ -218,7 +241,7 @@ impl<'a> Admission<'a> {
         if ascending && recent && last_ms <= bounds.newest_ms {
             return Samples::All(view.samples);
         }
-        self.sift(view, head, series, bounds, outcome)
+        self.sift(view, head, number, bounds, outcome)
     }
 
     /// The slow way: sample by sample.
@@ -227,12 +250,13 @@ impl<'a> Admission<'a> {
         &mut self,
         view: &SeriesView<'a>,
         head: &Head,
-        series: Option<&Series>,
+        number: Option<SeriesRef>,
         bounds: &Bounds,
         outcome: &mut AppendOutcome,
     ) -> Samples<'a> {
-        let start = self.kept.len();
-        let mut known: Option<SampleColumns> = None;
+        let (start, late_from) = (self.kept.len(), self.late.len());
+        let series = number.and_then(|number| head.series(number));
+        let mut known = Known::of(head, number);
         for &sample in view.samples {
             let t = sample.timestamp_ms;
             let verdict = match (self.kept[start..].last(), series) {
@@ -251,18 +275,14 @@ impl<'a> Admission<'a> {
                 }
                 Verdict::Duplicate => None,
                 Verdict::Conflict => Some(RefusalKind::DuplicateTimestamp),
-                // A sender that repeats a request after an error sends what is there already.
                 Verdict::OutOfOrder => {
-                    let in_memory =
-                        || series.map_or_else(SampleColumns::new, |s| head.in_memory(s));
-                    let known = known.get_or_insert_with(in_memory);
-                    let repeated = holds(known, sample) || self.kept[start..].contains(&sample);
-                    let kind = if t < head.floor_ms() || t == TimestampMs::MIN {
-                        RefusalKind::TooOld
-                    } else {
-                        RefusalKind::OutOfOrder
-                    };
-                    (!repeated).then_some(kind)
+                    let in_order = &self.kept[start..];
+                    match self.late.judge(sample, in_order, late_from, &mut known, bounds) {
+                        Judgement::Admitted => continue,
+                        // A sender that repeats a request after an error sends what is there already.
+                        Judgement::Repeated => None,
+                        Judgement::Refused(kind) => Some(kind),
+                    }
                 }
             };
             match refused {
@@ -288,6 +308,7 @@ impl<'a> Admission<'a> {
             let samples = entry.samples.of(&self.kept);
             head.apply(&Record::Samples { series: entry.series, samples });
         }
+        self.late.apply(head);
     }
 }
 
@@ -315,11 +336,6 @@ impl<'a> Samples<'a> {
             Samples::Kept(start, end) => &kept[start..end],
         }
     }
-}
-
-fn holds(known: &SampleColumns, sample: Sample) -> bool {
-    let found = known.timestamps.binary_search(&sample.timestamp_ms);
-    found.is_ok_and(|i| known.values[i].to_bits() == sample.value.to_bits())
 }
 
 fn refuse(

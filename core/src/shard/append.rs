@@ -4,7 +4,7 @@ use super::admit::{Admission, Bounds, Room};
 use super::{Inner, Shard};
 use crate::append::{AppendBatch, AppendOutcome, SeriesView};
 use crate::error::{Error, Result};
-use crate::head::record::{KIND_APPEND, KIND_DETAIL, KIND_METADATA, Record, encode_metadata};
+use crate::head::record::{KIND_METADATA, Record, encode_metadata};
 use crate::limits::{BACKLOG_BYTES_MAX, DETAILS_BYTES_MAX};
 use crate::runtime::{clock, yield_if_needed};
 use crate::wal::{Position, Put};
@@ -76,9 +76,7 @@ impl Inner {
     }
 
     fn log(&self, admission: &Admission<'_>) -> Result<()> {
-        let records =
-            [(KIND_DETAIL, &admission.details_payload), (KIND_APPEND, &admission.payload)];
-        for (kind, payload) in records {
+        for (kind, payload) in admission.records() {
             if !payload.is_empty() {
                 self.wal.buffer(kind, |out| out.put(payload))?;
             }

@@ -1,5 +1,5 @@
 //! Cutting a block from the head: [`Shard::maintain`] does it when the head spans more than one and a half windows of two hours, by the time of the
-//! samples and not of the clock.
+//! samples and not of the clock, and no late sample can come any more.
 //!
 //! 1. The *floor* rises to the end of the oldest window: the head takes no older sample any more. Chunks before it are sealed and spilled, so that
 //!    all of them lie in chunk files, and the next spill begins a new file.
@@ -13,6 +13,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use tracing::{info, warn};
 
@@ -77,9 +78,14 @@ impl Inner {
         let oldest_ms = counts.min_ms.max(head.floor_ms());
         let spanned_ms = counts.max_ms.saturating_sub(oldest_ms);
         let due = counts.min_ms <= counts.max_ms && spanned_ms > CHUNK_RANGE_MS_MAX / 2 * 3;
+        if !due {
+            return None;
+        }
         let end_ms =
-            || (oldest_ms.div_euclid(CHUNK_RANGE_MS_MAX) + 1).checked_mul(CHUNK_RANGE_MS_MAX);
-        if due { end_ms() } else { None }
+            (oldest_ms.div_euclid(CHUNK_RANGE_MS_MAX) + 1).checked_mul(CHUNK_RANGE_MS_MAX)?;
+        // Late samples may come until then.
+        let late_ms = self.options.out_of_order_window_ms.load(Relaxed);
+        (counts.max_ms.saturating_sub(end_ms) >= late_ms).then_some(end_ms)
     }
 
     async fn cut(&self, cut_ms: TimestampMs) -> Result<()> {
@@ -230,7 +236,7 @@ impl Inner {
                     decoded.unwrap_or_else(|error| self.lose_chunk(&error));
                 }
                 let labels = self.head.borrow().labels(number).expect("a series with chunks stays");
-                self.head.borrow().details().fill(number, 0, &mut samples);
+                self.head.borrow().complete(number, before, 0, &mut samples);
                 writer.begin_series(labels.encoded());
                 for chunk in seal_all(&samples, CUT_CHUNK_SAMPLES_MAX, Effort::Fast) {
                     writer.push(&chunk).await?;
@@ -318,11 +324,12 @@ impl Batch {
 }
 
 impl Head {
-    /// Those of some series that have sealed chunks in `range`.
+    /// Those of some series that have sealed chunks or late samples in `range`.
     fn with_chunks(&self, numbers: Range<SeriesRef>, range: TimeRange) -> Vec<SeriesRef> {
         let has_chunks = |&number: &SeriesRef| {
             let series = self.series(number);
             series.is_some_and(|series| !series.chunks().overlapping(range).is_empty())
+                || self.out_of_order().overlaps(number, range)
         };
         numbers.filter(has_chunks).collect()
     }

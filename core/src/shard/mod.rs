@@ -17,6 +17,7 @@ mod append;
 mod compact;
 mod cut;
 mod labels;
+mod late;
 mod open;
 mod select;
 mod stats;
@@ -28,12 +29,13 @@ use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use crate::catalog::Catalog;
 use crate::chunks::ChunkStore;
 use crate::error::{Error, Result};
 use crate::head::Head;
-use crate::limits::{FUTURE_MS_MAX, SHARD_SERIES_MAX};
+use crate::limits::{FUTURE_MS_MAX, OUT_OF_ORDER_WINDOW_MS, SHARD_SERIES_MAX};
 use crate::retention::Retention;
 use crate::runtime::clock::Instant;
 use crate::runtime::disk::Disk;
@@ -57,6 +59,9 @@ pub struct ShardOptions {
     pub shards: u32,
     /// How far ahead of the wall clock a sample may be, in ms.
     pub future_ms_max: i64,
+    /// How late a sample may come after newer ones of its series, in ms; shared by all shards of the process, and may be
+    /// changed while they run. 0 refuses all such samples.
+    pub out_of_order_window_ms: Arc<AtomicI64>,
     /// Where opening tells how far it is; shared by all shards of the process.
     pub progress: Arc<ReplayProgress>,
 }
@@ -69,6 +74,7 @@ impl Default for ShardOptions {
             retention: Retention::default(),
             shards: 1,
             future_ms_max: FUTURE_MS_MAX,
+            out_of_order_window_ms: Arc::new(AtomicI64::new(OUT_OF_ORDER_WINDOW_MS)),
             progress: Arc::default(),
         }
     }

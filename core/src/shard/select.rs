@@ -1,7 +1,7 @@
 //! Selecting: which series, and their samples, of the head and of the blocks.
 //!
-//! A [`Selection`] pins what it saw. Of the head it keeps of each series the time of its newest sample: since samples of a series only ever grow newer,
-//! reading up to that time later gives what there was, whatever was appended, sealed or spilled meanwhile. It keeps the blocks themselves, whose
+//! A [`Selection`] pins what it saw. Of the head it keeps of each series the time of its newest sample: since samples of a series grow newer but for late ones,
+//! reading up to that time later gives what there was, whatever was appended, sealed or spilled meanwhile, and late samples that came since. It keeps the blocks themselves, whose
 //! files stay while anybody holds them; and it holds a *pin*, for which the head waits before it forgets what a newer block has. What the blocks of its time
 //! hold is never taken from the head, so that no sample is seen twice.
 //!
@@ -208,12 +208,19 @@ impl Selection {
     /// [`Error::Corrupt`] with the place of a damaged chunk of the head, [`Error::Disk`]. `out` then holds the samples before it.
     pub async fn read(&self, i: usize, range: TimeRange, out: &mut SampleColumns) -> Result<()> {
         let Selected { head, parts, .. } = &self.series[i];
+        let from = out.len();
         for part in &self.parts[parts.start as usize..parts.end as usize] {
+            let end = out.len();
             self.read_part(part, range, out).await?;
+            // Blocks mostly follow each other; those that were imported may overlap.
+            out.merge_tail(from, end);
         }
         let Some((number, last_ms)) = *head else { return Ok(()) };
         let range = TimeRange::new(range.start_ms.max(self.cut_ms), range.end_ms.min(last_ms));
-        self.shard.read_head(number, range, out).await
+        let end = out.len();
+        self.shard.read_head(number, range, out).await?;
+        out.merge_tail(from, end);
+        Ok(())
     }
 
     async fn read_part(
@@ -324,7 +331,7 @@ impl Inner {
             }
             out.extend_from(&newest);
         }
-        self.head.borrow().details().fill(number, from, out);
+        self.head.borrow().complete(number, range, from, out);
         Ok(())
     }
 
@@ -388,7 +395,8 @@ impl Head {
         selected.filter_map(move |number| {
             let series = self.series(number)?;
             let last_ms = series.last_ms()?;
-            (last_ms >= range.start_ms && series.overlaps(range)).then_some((number, last_ms))
+            let overlaps = series.overlaps(range) || self.out_of_order().overlaps(number, range);
+            (last_ms >= range.start_ms && overlaps).then_some((number, last_ms))
         })
     }
 
@@ -420,6 +428,18 @@ impl Head {
             chunk::decode(Encoding::Xor, series.open_bytes(), range, out)?;
         }
         Ok(())
+    }
+
+    /// Adds what is kept beside the chunks to the samples of a series from number `from` on: late samples and details.
+    pub(super) fn complete(
+        &self,
+        number: SeriesRef,
+        range: TimeRange,
+        from: usize,
+        out: &mut SampleColumns,
+    ) {
+        self.out_of_order().merge(number, range, from, out);
+        self.details().fill(number, from, out);
     }
 
     /// All samples of a series that are in memory.

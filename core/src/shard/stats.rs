@@ -73,6 +73,8 @@ pub struct ShardStats {
     pub blocks_retired: u64,
     /// Samples stored.
     pub samples_appended: u64,
+    /// Those of them that came after newer ones of their series.
+    pub samples_out_of_order: u64,
     /// Samples that were there already.
     pub samples_duplicate: u64,
     /// Refused samples by [`RefusalKind`].
@@ -156,6 +158,7 @@ impl Shard {
             compactions_failed: counters.compactions_failed,
             blocks_retired: counters.blocks_retired,
             samples_appended: counters.appended,
+            samples_out_of_order: counts.samples_out_of_order,
             samples_duplicate: counters.duplicates,
             samples_refused: counters.refused,
             chunks_open: counts.chunks_open,

@@ -23,9 +23,9 @@ use crate::runtime::clock::Instant;
 use crate::runtime::sim::{self, SimDisk};
 use crate::wal::WalOptions;
 
-const DIRECTORY: &str = "/shard-0000";
+pub(super) const DIRECTORY: &str = "/shard-0000";
 
-fn options() -> ShardOptions {
+pub(super) fn options() -> ShardOptions {
     ShardOptions {
         wal: WalOptions { segment_bytes: 64 << 10, ..WalOptions::default() },
         future_ms_max: i64::MAX,
@@ -33,17 +33,17 @@ fn options() -> ShardOptions {
     }
 }
 
-async fn open(disk: &SimDisk) -> Rc<Shard> {
+pub(super) async fn open(disk: &SimDisk) -> Rc<Shard> {
     Shard::open(disk.disk(), Path::new(DIRECTORY), options()).await.unwrap()
 }
 
-fn labels(series: u64) -> Labels {
+pub(super) fn labels(series: u64) -> Labels {
     let (host, parity) =
         (series.to_string(), if series.is_multiple_of(2) { "even" } else { "odd" });
     Labels::from_pairs([("__name__", "m"), ("host", &host), ("parity", parity)])
 }
 
-fn batch(samples: &[(u64, i64, f64)]) -> AppendBatch {
+pub(super) fn batch(samples: &[(u64, i64, f64)]) -> AppendBatch {
     let mut batch = AppendBatch::new();
     for &(series, t, value) in samples {
         let labels = labels(series);
@@ -54,9 +54,9 @@ fn batch(samples: &[(u64, i64, f64)]) -> AppendBatch {
 }
 
 /// Times and bits of values by series.
-type Model = BTreeMap<Labels, BTreeMap<i64, u64>>;
+pub(super) type Model = BTreeMap<Labels, BTreeMap<i64, u64>>;
 
-async fn read_all(shard: &Shard, range: TimeRange) -> Result<Model> {
+pub(super) async fn read_all(shard: &Shard, range: TimeRange) -> Result<Model> {
     let selection = shard.select(&[Matcher::equal("__name__", "m")], range).await?;
     let mut model = Model::new();
     for i in 0..selection.len() {
@@ -119,13 +119,13 @@ fn a_series_may_be_named_by_the_number_it_was_given() {
         let told = shard.append(asking).await.unwrap();
         assert_eq!(told.numbers, [(7, 0), (9, 1), (8, 0)]);
         let mut batch = batch(&[(1, 30, 3.0)]);
-        for (number, t) in [(1, 40), (0, 40), (2, 40), (1, 35), (1, 40)] {
+        for (number, t) in [(1, 40), (0, 40), (2, 40), (1, 30), (1, 40)] {
             batch.push_known(number);
             batch.push_samples(&[Sample { timestamp_ms: t, value: 4.0 }]);
         }
         let outcome = shard.append(batch).await.unwrap();
         assert_eq!((outcome.appended, outcome.duplicates, outcome.stale), (3, 1, 1));
-        assert_eq!(outcome.refused_as(RefusalKind::OutOfOrder), 1);
+        assert_eq!(outcome.refused_as(RefusalKind::DuplicateTimestamp), 1);
         assert_eq!(outcome.first_refusal.unwrap().labels, labels(1));
         let all = read_all(&shard, TimeRange::ALL).await.unwrap();
         assert_eq!(all[&labels(0)].keys().copied().collect::<Vec<_>>(), [17, 18, 40]);
@@ -145,6 +145,7 @@ fn what_is_refused_is_refused_by_name() {
         let mut rows = batch(&[
             (0, now - 5, 1.0),
             (0, now - 5, 7.0),
+            (0, now - 3_600_001, 7.0),
             (0, now, 2.0),
             (0, now, 3.0),
             (1, now, f64::NAN),
@@ -158,17 +159,16 @@ fn what_is_refused_is_refused_by_name() {
         let outcome = shard.append(rows).await.unwrap();
         assert_eq!((outcome.appended, outcome.duplicates, outcome.new_series), (1, 3, 0));
         let expected = [
-            (RefusalKind::OutOfOrder, 1),
-            (RefusalKind::TooOld, 1),
+            (RefusalKind::TooOld, 2),
             (RefusalKind::TooFarInFuture, 1),
-            (RefusalKind::DuplicateTimestamp, 1),
+            (RefusalKind::DuplicateTimestamp, 2),
             (RefusalKind::SeriesLimit, 1),
             (RefusalKind::InvalidLabels, 1),
         ];
         for (kind, count) in expected {
             assert_eq!(outcome.refused_as(kind), count, "{kind} of {outcome:?}");
         }
-        assert_eq!(outcome.first_refusal.unwrap().kind, RefusalKind::OutOfOrder);
+        assert_eq!(outcome.first_refusal.unwrap().kind, RefusalKind::DuplicateTimestamp);
         assert_eq!(shard.stats().samples_refused, outcome.refused);
         assert_eq!(shard.stats().series, 2);
     });

@@ -16,7 +16,8 @@ use crate::error::Result;
 use crate::head::Head;
 use crate::head::chunk_list::{ChunkRef, Place};
 use crate::head::record::{
-    KIND_DETAIL, KIND_METADATA, KIND_STATE, Record, StateEncoder, encode_metadata,
+    KIND_DETAIL, KIND_METADATA, KIND_OUT_OF_ORDER, KIND_STATE, Record, StateEncoder,
+    encode_metadata,
 };
 use crate::index::SeriesRef;
 use crate::limits::{
@@ -139,6 +140,10 @@ impl Inner {
         let details = self.head.borrow().details().encode(CHECKPOINT_SLICE_BYTES);
         for payload in details {
             writer.write(KIND_DETAIL, &payload).await?;
+        }
+        let late = self.head.borrow().out_of_order().encode(CHECKPOINT_SLICE_BYTES);
+        for payload in late {
+            writer.write(KIND_OUT_OF_ORDER, &payload).await?;
         }
         let metadata = self.head.borrow().encode_all_metadata();
         for payload in metadata {

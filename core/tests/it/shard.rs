@@ -153,7 +153,7 @@ async fn read_all(shard: &Shard) -> Result<Found> {
     Ok(found)
 }
 
-/// A batch of a few series with a few samples each.
+/// A batch of a few series with a few samples each, most of them in order.
 fn batch(
     model: &RefCell<Model>,
     random: &mut Random,
@@ -171,7 +171,9 @@ fn batch(
         batch.push_series(labels.fingerprint(), labels.encoded());
         for _ in 0..=random.below(3) {
             model.step += 1;
-            let timestamp_ms = start_ms + model.step * STEP_MS / 8;
+            // Some samples come after newer ones: four steps and a half late, so that no two have the same time.
+            let late_ms = if random.chance(15) { STEP_MS * 9 / 16 } else { 0 };
+            let timestamp_ms = start_ms + model.step * STEP_MS / 8 - late_ms;
             let value = f64::from_bits(random.bits());
             batch.push_sample(timestamp_ms, value);
             let name = labels.to_string();

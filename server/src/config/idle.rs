@@ -22,9 +22,6 @@ const GLOBALLY: &[(&str, Asks<Config>)] = &[
     ("remote_read", |c| !c.remote_read.is_empty()),
     ("tracing", |c| c.tracing.is_some()),
     ("otlp", |c| c.otlp != OtlpConfig::default()),
-    ("storage.tsdb.out_of_order_time_window", |c| {
-        !c.storage.tsdb.out_of_order_time_window.is_zero()
-    }),
     ("storage.tsdb.stale_series_compaction_threshold", |c| {
         c.storage.tsdb.stale_series_compaction_threshold != 0.0
     }),

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tidemark_core::limits::OUT_OF_ORDER_WINDOW_MS;
+
 use super::http_client::{TlsConfig, is_reserved};
 use super::scalars::{ByteSize, Duration};
 use super::section::{Checked, ensure, fault, one_of, section};
@@ -14,7 +16,7 @@ section! {
 section! {
     /// The time-series store.
     TsdbConfig {
-        out_of_order_time_window: Duration,
+        out_of_order_time_window: Option<Duration>,
         stale_series_compaction_threshold: f64,
         chunk_encoding: ChunkEncodingConfig,
         retention: RetentionConfig,
@@ -67,6 +69,14 @@ section! {
         label_name_preserve_multiple_underscores: bool = true,
     }
     check = Self::consistent
+}
+
+impl TsdbConfig {
+    /// How late a sample may come after newer ones of its series, in ms. An hour unless it is configured: where Prometheus
+    /// refuses such samples by default, most setups have some, and lose them.
+    pub(crate) fn out_of_order_window_ms(&self) -> i64 {
+        self.out_of_order_time_window.map_or(OUT_OF_ORDER_WINDOW_MS, Duration::as_millis)
+    }
 }
 
 impl ChunkEncodingConfig {

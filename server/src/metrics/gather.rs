@@ -250,6 +250,12 @@ const SHARD_ROWS: &[ShardRow] = &[
         s.samples_appended
     }),
     (
+        "tidemark_head_samples_out_of_order_total",
+        Kind::Counter,
+        "Samples stored that came after newer ones of their series.",
+        |s| s.samples_out_of_order,
+    ),
+    (
         "tidemark_head_samples_duplicate_total",
         Kind::Counter,
         "Samples that were stored already.",

@@ -119,8 +119,12 @@ impl Before {
     }
 }
 
-/// Decodes a payload; `None` where it ends too early or makes no sense.
-pub(super) fn decode(input: &mut Input<'_>, apply: &mut dyn FnMut(&Record<'_>)) -> Option<()> {
+/// Decodes a payload, of late samples or of others; `None` where it ends too early or makes no sense.
+pub(super) fn decode(
+    input: &mut Input<'_>,
+    late: bool,
+    apply: &mut dyn FnMut(&Record<'_>),
+) -> Option<()> {
     let (mut before, mut samples) = (Before::default(), Vec::new());
     while !input.bytes.is_empty() {
         let head = input.uvarint()?;
@@ -135,8 +139,13 @@ pub(super) fn decode(input: &mut Input<'_>, apply: &mut dyn FnMut(&Record<'_>)) 
             before.t0 = before.t0.wrapping_add(input.varint()?);
         }
         before.read_samples(input, shape, &mut samples)?;
+        let samples = &samples;
         if !samples.is_empty() {
-            apply(&Record::Samples { series: number, samples: &samples });
+            apply(&if late {
+                Record::OutOfOrder { series: number, samples }
+            } else {
+                Record::Samples { series: number, samples }
+            });
         }
     }
     Some(())
