@@ -74,6 +74,12 @@ pub(crate) const CONTROL_UPDATES_MAX: usize = 64;
 /// Longest answer to a discoverer, and longest file of targets, in bytes.
 pub(crate) const CONTROL_ANSWER_BYTES_MAX: usize = 64 << 20;
 
+/// Longest event of a watch, in bytes; Kubernetes keeps objects of up to 1.5 MiB.
+pub(crate) const CONTROL_LINE_BYTES_MAX: usize = 16 << 20;
+
+/// Most objects that one `kubernetes_sd_config` keeps.
+pub(crate) const CONTROL_OBJECTS_MAX: usize = 1_000_000;
+
 /// Most files of one `file_sd_config`.
 pub(crate) const CONTROL_FILES_MAX: usize = 10_000;
 

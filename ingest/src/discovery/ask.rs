@@ -59,10 +59,7 @@ pub trait Refresh {
 }
 
 /// `base` with a query of `pairs`, each encoded.
-pub(crate) fn with_query<'a>(
-    base: &str,
-    pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
-) -> String {
+pub fn with_query<'a>(base: &str, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut url = base.to_owned();
     let mut separator = if base.contains('?') { '&' } else { '?' };
     for (name, value) in pairs {

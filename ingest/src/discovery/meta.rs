@@ -17,9 +17,11 @@ impl Meta {
 
     /// Sets `prefix` + `name`; an empty value is no label, as in relabelling.
     pub fn set(&mut self, name: &str, value: impl Into<String>) -> &mut Self {
-        let value = value.into();
-        if !value.is_empty() {
-            self.labels.insert(format!("{}{name}", self.prefix), value);
+        let (name, value) = (format!("{}{name}", self.prefix), value.into());
+        if value.is_empty() {
+            self.labels.remove(&name);
+        } else {
+            self.labels.insert(name, value);
         }
         self
     }

@@ -2,12 +2,13 @@
 //!
 //! A mechanism turns answers of some directory (a file, a URL, a DNS server, Consul, Kubernetes, a cloud) into target groups,
 //! whose labels are Prometheus' own to the letter: `__address__`, and what is known of the target as `__meta_<mechanism>_*`.
-//! Nothing here opens a socket or a file. There are three shapes:
+//! Nothing here opens a socket or a file. There are four shapes:
 //!
 //! * [`Refresh`]: everything is asked for anew now and then. Requests go out through [`Ask`], which the server gives, and
 //!   what comes back is the whole truth: groups that are missing are gone. Most mechanisms are of this shape.
 //! * [`file`] and [`dns`] are handed bytes and records, and keep by themselves what a failure must not take away.
 //! * [`consul`] is asked one question after the other, each answered when something changes, and says what follows.
+//! * [`kubernetes`] is told of objects that come, change and go, and says which groups follow.
 //!
 //! A refresh that fails is an `Err`: whoever runs it keeps the groups of the last one that did not.
 
@@ -19,9 +20,10 @@ pub mod dockerswarm;
 pub mod file;
 pub mod group;
 pub mod http;
+pub mod kubernetes;
 mod meta;
 
-pub use ask::{Ask, DiscoveryError, Refresh};
+pub use ask::{Ask, DiscoveryError, Refresh, with_query};
 pub use meta::{Meta, host_port, sanitized};
 
 pub use crate::scrape::TargetGroup;

@@ -149,6 +149,11 @@ impl fmt::Display for ByteSize {
 pub(crate) struct Secret(String);
 
 impl Secret {
+    /// A secret that was found elsewhere than in the configuration.
+    pub(crate) fn new(text: String) -> Self {
+        Secret(text)
+    }
+
     /// The text itself, for the one place that sends it.
     pub(crate) fn reveal(&self) -> &str {
         &self.0

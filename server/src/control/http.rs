@@ -66,6 +66,21 @@ impl HttpAsk {
     }
 
     async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
+        read(self.send(request).await?).await
+    }
+
+    /// Sends `request` and gives the answer as soon as its head is there: for answers that have no end.
+    pub(super) async fn open(&self, request: Request<Bytes>) -> Result<reqwest::Response, String> {
+        let opened = tokio::time::timeout(self.timeout, self.send(request)).await;
+        let opened = opened.unwrap_or_else(|_| Err(self.out_of_time()));
+        opened.inspect_err(|_| drop(self.client.take()))
+    }
+
+    fn out_of_time(&self) -> String {
+        format!("no complete answer within {:?}", self.timeout)
+    }
+
+    async fn send(&self, request: Request<Bytes>) -> Result<reqwest::Response, String> {
         let client = self.client().await?;
         let identity = self.identity().await?;
         let (mut parts, body) = request.into_parts();
@@ -83,7 +98,7 @@ impl HttpAsk {
             let response = response.map_err(|e| words(&e))?;
             match self.redirect(&url, &parts.method, &response)? {
                 Some(next) => url = next,
-                None => return read(response).await,
+                None => return Ok(response),
             }
         }
         Err(format!("stopped after {REDIRECTS_MAX} redirects"))
@@ -114,8 +129,7 @@ impl Ask for HttpAsk {
         async move {
             let (method, url) = (request.method().clone(), request.uri().to_string());
             let exchanged = tokio::time::timeout(self.timeout, self.exchange(request)).await;
-            let exchanged = exchanged
-                .unwrap_or_else(|_| Err(format!("no complete answer within {:?}", self.timeout)));
+            let exchanged = exchanged.unwrap_or_else(|_| Err(self.out_of_time()));
             exchanged.map_err(|error| {
                 self.client.take();
                 DiscoveryError::Exchange(format!("{method} {url:?}: {error}"))

@@ -10,10 +10,10 @@ use tidemark_ingest::discovery::http::Http;
 use super::http::HttpAsk;
 use super::provider::{Feed, Running};
 use super::stats::Stats;
-use super::{consul, file, refresh};
+use super::{consul, file, kubernetes, refresh};
 use crate::config::discovery::{
     ConsulSdConfig, Discovery, DockerSdConfig, DockerSwarmSdConfig, FileSdConfig, Filter,
-    HttpSdConfig,
+    HttpSdConfig, KubernetesSdConfig,
 };
 use crate::config::http_client::HttpClientConfig;
 use crate::config::scalars::Duration;
@@ -62,6 +62,7 @@ mechanisms! {
     "dockerswarm": DockerSwarm from dockerswarm_sd_configs: DockerSwarmSdConfig;
     "file": File from file_sd_configs: FileSdConfig;
     "http": Http from http_sd_configs: HttpSdConfig;
+    "kubernetes": Kubernetes from kubernetes_sd_configs: KubernetesSdConfig;
 }
 
 impl Wanted {
@@ -91,6 +92,7 @@ impl Wanted {
                 Ok(asking(mechanism, client, c.refresh_interval, context))
             }
             Wanted::File(c) => Ok(Running::start(file::run(c.clone(), context))),
+            Wanted::Kubernetes(c) => Ok(Running::start(kubernetes::run(c.clone(), context))),
             Wanted::Http(c) => {
                 let mechanism = Http::new(&c.url, c.refresh_interval.as_std());
                 let client = HttpAsk::new(&c.http, c.refresh_interval.as_std())?;

@@ -15,6 +15,7 @@
 mod consul;
 mod file;
 mod http;
+mod kubernetes;
 mod mechanisms;
 mod plane;
 mod provider;

@@ -56,6 +56,9 @@ pub(super) struct Stats {
     /// Questions to Consul that failed.
     pub(super) consul_failures: Counter,
     consul_asked: RefCell<BTreeMap<&'static str, Took>>,
+    /// Lists and watches of Kubernetes that failed.
+    pub(super) kubernetes_failures: Counter,
+    kubernetes_changes: RefCell<BTreeMap<(&'static str, &'static str), u64>>,
     failed_configs: Cell<u64>,
     told: RefCell<BTreeMap<String, Told>>,
     refreshes: RefCell<BTreeMap<(&'static str, String), Refreshes>>,
@@ -101,6 +104,11 @@ impl Stats {
         let mut all = self.consul_asked.borrow_mut();
         let one = all.entry(call).or_default();
         *one = one.and(took);
+    }
+
+    /// An object of Kubernetes was added, updated or deleted.
+    pub(super) fn kubernetes_changed(&self, role: &'static str, event: &'static str) {
+        *self.kubernetes_changes.borrow_mut().entry((role, event)).or_default() += 1;
     }
 
     /// Everything as Prometheus text.
@@ -206,12 +214,22 @@ impl Stats {
                 &self.consul_failures,
             ),
             (
+                "prometheus_sd_kubernetes_failures_total",
+                "The number of failed WATCH/LIST requests.",
+                &self.kubernetes_failures,
+            ),
+            (
                 "prometheus_sd_http_failures_total",
                 "Number of HTTP service discovery refresh failures.",
                 &self.http_failures,
             ),
         ] {
             text.single(name, Kind::Counter, help, counter.get());
+        }
+        let name = "prometheus_sd_kubernetes_events_total";
+        text.family(name, Kind::Counter, "The number of Kubernetes events handled.");
+        for ((role, event), number) in &*self.kubernetes_changes.borrow() {
+            text.sample(name, &[("role", role), ("event", event)], number);
         }
         let name = "prometheus_sd_consul_rpc_duration_seconds";
         text.family(name, Kind::Summary, "The duration of a Consul RPC call in seconds.");

@@ -14,6 +14,8 @@ pub(crate) enum Answer {
     Body(String, Vec<u8>),
     /// These bytes, whatever they are, and the end of the connection.
     Raw(Vec<u8>),
+    /// Whatever this writes, piece by piece, and the end of the connection.
+    Stream(Box<dyn FnOnce(&mut TcpStream) + Send>),
     /// Nothing for so long.
     Silence(Duration),
 }
@@ -61,6 +63,10 @@ fn serve(stream: TcpStream, answer: &dyn Fn(&str) -> Answer) {
             Answer::Body(content_type, body) => respond(stream, &content_type, &body),
             Answer::Raw(bytes) => {
                 let _ = stream.write_all(&bytes);
+                return;
+            }
+            Answer::Stream(write) => {
+                write(stream);
                 return;
             }
             Answer::Silence(time) => {
