@@ -236,6 +236,11 @@ impl AppendBatch {
         !self.details.is_empty()
     }
 
+    /// Whether any series has exemplars.
+    pub fn has_exemplars(&self) -> bool {
+        !self.exemplars.is_empty()
+    }
+
     /// How many samples were pushed.
     pub fn sample_count(&self) -> usize {
         self.samples.len()

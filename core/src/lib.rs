@@ -19,6 +19,7 @@ pub mod chunk;
 pub mod chunks;
 pub mod compaction;
 pub mod error;
+pub mod exemplars;
 pub mod head;
 pub mod index;
 pub mod limits;

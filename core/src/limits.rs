@@ -22,6 +22,12 @@ pub const BATCH_BYTES_MAX: usize = 1 << 30;
 /// Active series of one shard unless the options say otherwise.
 pub const SHARD_SERIES_MAX: u32 = 20_000_000;
 
+/// Exemplars that a shard keeps unless it is told otherwise; as many as a Prometheus in all.
+pub const SHARD_EXEMPLARS_MAX: usize = 100_000;
+
+/// Bytes of the encoded labels of one exemplar; OpenMetrics allows 128 characters.
+pub const EXEMPLAR_LABELS_BYTES_MAX: usize = 1 << 10;
+
 /// The number after the highest that a series of a shard can have. Numbers are not given twice.
 pub const SERIES_NUMBER_END: u32 = 1 << 30;
 

@@ -100,3 +100,6 @@ const _: () = assert!(WRITE_BYTES_MAX <= BODIES_BYTES_MAX);
 const _: () = assert!(FORM_BYTES_MAX <= BODIES_BYTES_MAX);
 const _: () = assert!(GZIP_BYTES_MIN < GZIP_STEP_BYTES);
 const _: () = assert!(SWEEP_EVERY.as_millis() < HEAD_TIMEOUT.as_millis());
+
+/// Exemplars that are kept if the configuration does not say, over all shards; as many as Prometheus keeps.
+pub(crate) const EXEMPLARS_MAX: usize = 100_000;

@@ -46,7 +46,7 @@ use crate::http::listener::{self, ListenerCounters, ListenerOptions};
 use crate::http::routes;
 use crate::jobs::{Clients, CurrentClients};
 use crate::limits::{
-    BACKLOG, KNOWN_SERIES_UNUSED_MAX, MAINTAIN_EVERY, TICK_EVERY, WAL_SYNC_INTERVAL,
+    BACKLOG, EXEMPLARS_MAX, KNOWN_SERIES_UNUSED_MAX, MAINTAIN_EVERY, TICK_EVERY, WAL_SYNC_INTERVAL,
 };
 use crate::metrics::counters::Counters;
 use crate::settings::{Settings, Source};
@@ -91,8 +91,12 @@ impl Plan {
             WalSync::Off => SyncMode::Off,
         };
         let wal = WalOptions { sync, ..WalOptions::default() };
+        let exemplars = self.settings.config.storage.exemplars.as_ref();
+        let exemplars = exemplars.map_or(EXEMPLARS_MAX, |e| e.max_exemplars.max(0) as usize);
+        let exemplars_max = exemplars.div_ceil(self.shards as usize);
         ShardOptions {
             wal,
+            exemplars_max,
             progress: Arc::clone(&self.progress),
             out_of_order_window_ms: Arc::clone(&self.out_of_order_window_ms),
             ..ShardOptions::default()

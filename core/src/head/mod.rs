@@ -31,6 +31,7 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 
 use crate::chunk::{Encoding, xor::XorEncoder};
+use crate::exemplars::Exemplars;
 use crate::index::SeriesRef;
 use crate::index::memory::MemoryIndex;
 use crate::index::symbols::{SymbolList, Symbols};
@@ -57,6 +58,7 @@ pub struct Head {
     metadata: MetadataTable,
     details: Details,
     out_of_order: OutOfOrder,
+    exemplars: Exemplars,
     /// Chunks met in recovery before the series they belong to.
     unclaimed: HashMap<SeriesRef, Vec<ChunkRef>>,
     counts: Counts,
@@ -120,6 +122,7 @@ impl Default for Head {
             backlog: Backlog::default(),
             metadata: MetadataTable::default(),
             details: Details::default(),
+            exemplars: Exemplars::default(),
             unclaimed: HashMap::new(),
             counts: Counts::default(),
             first_free: 0,
@@ -133,6 +136,16 @@ impl Default for Head {
 }
 
 impl Head {
+    /// Keeps at most so many exemplars from now on.
+    pub fn keep_exemplars(&mut self, max: usize) {
+        self.exemplars.set_max(max);
+    }
+
+    /// The exemplars.
+    pub fn exemplars(&self) -> &Exemplars {
+        &self.exemplars
+    }
+
     /// An empty head.
     pub fn new() -> Self {
         Head::default()
@@ -145,6 +158,11 @@ impl Head {
             Record::Samples { series, samples } => self.append(series, samples),
             Record::OutOfOrder { series, samples } => self.append_late(series, samples),
             Record::Series { series, labels } => self.begin_series(series, labels),
+            Record::Exemplar { series, exemplar } => {
+                if let Some(series) = Labels::from_encoded(series) {
+                    self.exemplars.push(series, exemplar);
+                }
+            }
             Record::Metadata { family, metadata } => self.metadata.insert(family, metadata),
             Record::Seal { first, end, idle_before_ms } => {
                 for number in first..end.min(self.series.end()) {

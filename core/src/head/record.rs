@@ -15,6 +15,8 @@
 //!             chunks in memory: uvarint, of each: sealed or open: u8, length: uvarint, encoded chunk
 //! DETAIL    entry | entry | ...           before the batch whose samples it belongs to, and in the checkpoint
 //!   entry     see `details`
+//! EXEMPLARS entry | entry | ...           in both
+//!   entry     see `crate::exemplars`
 //! ```
 
 mod append;
@@ -23,9 +25,11 @@ mod values;
 pub use append::AppendEncoder;
 
 use crate::chunk::bits::{push_uvarint, push_varint, unzigzag};
+use crate::exemplars;
 use crate::head::chunk_list::ChunkRef;
 use crate::head::details::{SampleDetail, decode_detail};
 use crate::index::SeriesRef;
+use crate::model::exemplar::Exemplar;
 use crate::model::metadata::{Metadata, MetricType};
 use crate::model::sample::Sample;
 use crate::model::time::TimestampMs;
@@ -64,6 +68,13 @@ pub enum Record<'a> {
         detail: &'a SampleDetail,
         /// Whether the sample is there already, as it is for a checkpoint.
         attached: bool,
+    },
+    /// An exemplar. Logged, and in the checkpoint.
+    Exemplar {
+        /// The labels of its series in canonical encoding.
+        series: &'a [u8],
+        /// What.
+        exemplar: &'a Exemplar,
     },
     /// What is known about a metric family. Logged, and in the checkpoint.
     Metadata {
@@ -123,6 +134,8 @@ pub const KIND_DETAIL: u8 = 5;
 pub const KIND_APPEND: u8 = 6;
 /// Number of a record of late samples, in the WAL and in the checkpoint. Its payload is that of a batch.
 pub const KIND_OUT_OF_ORDER: u8 = 7;
+/// Number of a record of exemplars, in the WAL and in the checkpoint.
+pub const KIND_EXEMPLARS: u8 = 8;
 
 /// A payload that passed its CRC and still makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -209,6 +222,9 @@ pub fn decode(
         KIND_SEAL => decode_seal(&mut input, apply),
         KIND_STATE => decode_state(&mut input, apply),
         KIND_DETAIL => decode_details(&mut input, apply),
+        KIND_EXEMPLARS => exemplars::decode(payload, &mut |series, exemplar| {
+            apply(&Record::Exemplar { series, exemplar });
+        }),
         other => return Err(RecordError::UnknownKind(other)),
     };
     done.ok_or(RecordError::Malformed { kind })
@@ -351,7 +367,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_panic(kind in 0_u8..8, payload: Vec<u8>) {
+        fn no_bytes_panic(kind in 0_u8..9, payload: Vec<u8>) {
             let _ = decode_to_text(kind, &payload);
         }
     }

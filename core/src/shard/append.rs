@@ -45,6 +45,9 @@ impl Inner {
             yield_if_needed().await;
         }
         self.append_metadata(batch)?;
+        if batch.has_exemplars() {
+            self.append_exemplars(batch)?;
+        }
         self.counters.borrow_mut().count(&outcome);
         Ok(outcome)
     }

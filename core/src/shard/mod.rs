@@ -16,6 +16,7 @@ mod admit;
 mod append;
 mod compact;
 mod cut;
+mod exemplars;
 mod labels;
 mod late;
 mod open;
@@ -35,7 +36,7 @@ use crate::catalog::Catalog;
 use crate::chunks::ChunkStore;
 use crate::error::{Error, Result};
 use crate::head::Head;
-use crate::limits::{FUTURE_MS_MAX, OUT_OF_ORDER_WINDOW_MS, SHARD_SERIES_MAX};
+use crate::limits::{FUTURE_MS_MAX, OUT_OF_ORDER_WINDOW_MS, SHARD_EXEMPLARS_MAX, SHARD_SERIES_MAX};
 use crate::retention::Retention;
 use crate::runtime::clock::Instant;
 use crate::runtime::disk::Disk;
@@ -57,6 +58,8 @@ pub struct ShardOptions {
     pub retention: Retention,
     /// Shards of the data directory, which share its bounds.
     pub shards: u32,
+    /// Exemplars that it keeps; the oldest make room for new ones.
+    pub exemplars_max: usize,
     /// How far ahead of the wall clock a sample may be, in ms.
     pub future_ms_max: i64,
     /// How late a sample may come after newer ones of its series, in ms; shared by all shards of the process, and may be
@@ -73,6 +76,7 @@ impl Default for ShardOptions {
             series_max: SHARD_SERIES_MAX,
             retention: Retention::default(),
             shards: 1,
+            exemplars_max: SHARD_EXEMPLARS_MAX,
             future_ms_max: FUTURE_MS_MAX,
             out_of_order_window_ms: Arc::new(AtomicI64::new(OUT_OF_ORDER_WINDOW_MS)),
             progress: Arc::default(),

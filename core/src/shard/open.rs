@@ -61,6 +61,7 @@ impl Shard {
         disk.create_dir_all(directory).await?;
         let catalog = Catalog::open(&disk, directory).await?;
         let mut head = Head::new();
+        head.keep_exemplars(options.exemplars_max);
         head.raise_floor(catalog.cut_ms(), catalog.next_series());
         let head = RefCell::new(head);
         let checkpoint_bytes = read_checkpoint(&disk, directory, &head).await?;

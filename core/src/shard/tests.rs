@@ -13,6 +13,7 @@ use crate::append::{AppendBatch, RefusalKind};
 use crate::error::{Error, Result};
 use crate::limits::SPILL_AFTER;
 use crate::model::columns::SampleColumns;
+use crate::model::exemplar::Exemplar;
 use crate::model::labels::Labels;
 use crate::model::matcher::{MatchOp, Matcher};
 use crate::model::metadata::{Metadata, MetricType};
@@ -690,5 +691,46 @@ fn a_full_disk_refuses_and_recovers() {
         let again = open(&disk.crash()).await;
         let samples = read_all(&again, TimeRange::ALL).await.unwrap()[&labels(0)].len();
         assert_eq!(samples as i64, t + 1);
+    });
+}
+
+#[test]
+fn exemplars_outlive_kills_and_closing() {
+    sim::run(5, async {
+        let disk = SimDisk::new(5);
+        let traced = |series: u64, t: i64, trace: &str| {
+            let mut batch = batch(&[(series, t, 1.0)]);
+            let labels = Labels::from_pairs([("trace_id", trace)]);
+            batch.push_exemplar(Exemplar { labels, value: 0.25, timestamp_ms: t, dated: true });
+            batch
+        };
+        let seen = |shard: &Shard| {
+            let found = shard.exemplars(&[vec![]], TimeRange::new(0, 100)).unwrap();
+            let list = found.into_iter().flat_map(|(series, list)| {
+                list.into_iter().map(move |e| format!("{series} {} {}", e.labels, e.timestamp_ms))
+            });
+            list.collect::<Vec<_>>()
+        };
+        let shard = open(&disk).await;
+        for (series, t, trace) in [(1, 10, "a"), (2, 20, "b"), (1, 30, "c"), (1, 30, "c")] {
+            shard.append(traced(series, t, trace)).await.unwrap();
+        }
+        // Nobody knows the series of this one.
+        let mut alone = AppendBatch::new();
+        alone.push_series(labels(9).fingerprint(), labels(9).encoded());
+        let unknown = Exemplar { labels: labels(0), value: 1.0, timestamp_ms: 1, dated: true };
+        alone.push_exemplar(unknown);
+        shard.append(alone).await.unwrap();
+        let expected = seen(&shard);
+        assert_eq!(expected.len(), 3, "{expected:?}");
+        let disk = disk.crash();
+        let shard = open(&disk).await;
+        assert_eq!(seen(&shard), expected, "after a crash");
+        shard.close().await.unwrap();
+        drop(shard);
+        let shard = open(&disk).await;
+        assert_eq!(seen(&shard), expected, "after closing");
+        shard.append(traced(2, 40, "d")).await.unwrap();
+        assert_eq!(seen(&shard).len(), 4);
     });
 }

@@ -16,8 +16,8 @@ use crate::error::Result;
 use crate::head::Head;
 use crate::head::chunk_list::{ChunkRef, Place};
 use crate::head::record::{
-    KIND_DETAIL, KIND_METADATA, KIND_OUT_OF_ORDER, KIND_STATE, Record, StateEncoder,
-    encode_metadata,
+    KIND_DETAIL, KIND_EXEMPLARS, KIND_METADATA, KIND_OUT_OF_ORDER, KIND_STATE, Record,
+    StateEncoder, encode_metadata,
 };
 use crate::index::SeriesRef;
 use crate::limits::{
@@ -144,6 +144,10 @@ impl Inner {
         let late = self.head.borrow().out_of_order().encode(CHECKPOINT_SLICE_BYTES);
         for payload in late {
             writer.write(KIND_OUT_OF_ORDER, &payload).await?;
+        }
+        let exemplars = self.head.borrow().exemplars().encode_all(CHECKPOINT_SLICE_BYTES);
+        for payload in exemplars {
+            writer.write(KIND_EXEMPLARS, &payload).await?;
         }
         let metadata = self.head.borrow().encode_all_metadata();
         for payload in metadata {

@@ -6,9 +6,11 @@
 //! * [`params`], [`time`]: what the client wrote, with Prometheus' errors;
 //! * [`query`]: `query`, `query_range`, `format_query`, `parse_query`;
 //! * [`series`]: `series`, `labels`, `label/<name>/values`, `metadata`;
+//! * [`exemplars`] answers `query_exemplars`;
 //! * [`federate`], [`remote_read`]: samples as they are stored, for other servers;
 //! * [`json`], [`value_json`], [`tree_json`]: bytes.
 
+pub mod exemplars;
 pub mod federate;
 pub mod json;
 pub mod params;

@@ -62,6 +62,7 @@ pub(crate) const ROUTES: &[Route] = routes! {
     POST "/api/v1/read"                    => query::read;
     FORM "/api/v1/query"                   => query::instant;
     FORM "/api/v1/query_range"             => query::range;
+    FORM "/api/v1/query_exemplars"         => query::exemplars;
     FORM "/api/v1/format_query"            => query::format;
     FORM "/api/v1/parse_query"             => query::parse;
     FORM "/api/v1/series"                  => query::series;

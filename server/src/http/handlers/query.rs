@@ -144,6 +144,15 @@ pub(crate) async fn metadata(node: Rc<Node>, request: Request) -> Answer {
     .await
 }
 
+/// Exemplars of what an expression selects.
+pub(crate) async fn exemplars(node: Rc<Node>, request: Request) -> Answer {
+    answered(node, request, |node, params| async move {
+        let parser = node.engine().options().parser;
+        api::exemplars::query_exemplars(&params, parser, node.shards()).await
+    })
+    .await
+}
+
 /// The newest samples, for another Prometheus to scrape.
 pub(crate) async fn federate(node: Rc<Node>, request: Request) -> Answer {
     answered(node, request, |node, params| async move {
