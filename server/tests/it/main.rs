@@ -12,6 +12,7 @@ mod exporter;
 mod harness;
 mod remote_write;
 
+mod bad_queries;
 mod bad_requests;
 mod bad_targets;
 mod comparison;
