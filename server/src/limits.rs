@@ -103,3 +103,15 @@ const _: () = assert!(SWEEP_EVERY.as_millis() < HEAD_TIMEOUT.as_millis());
 
 /// Exemplars that are kept if the configuration does not say, over all shards; as many as Prometheus keeps.
 pub(crate) const EXEMPLARS_MAX: usize = 100_000;
+
+/// Texts of past queries that a core remembers.
+pub(crate) const PAST_QUERIES_MAX: usize = 1_000;
+
+/// Bytes of a query's text that lists and the log show.
+pub(crate) const QUERY_SHOWN_BYTES_MAX: usize = 4 << 10;
+
+/// Bytes of the query log that may wait for the disk on one core.
+pub(crate) const QUERY_LOG_BYTES_MAX: usize = 4 << 20;
+
+/// How often the query log is written.
+pub(crate) const QUERY_LOG_EVERY: Duration = Duration::from_millis(500);

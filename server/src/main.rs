@@ -17,6 +17,7 @@ mod limits;
 mod logs;
 mod metrics;
 mod node;
+mod queries;
 mod serve;
 mod settings;
 mod time;

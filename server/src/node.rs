@@ -46,9 +46,11 @@ use crate::http::listener::{self, ListenerCounters, ListenerOptions};
 use crate::http::routes;
 use crate::jobs::{Clients, CurrentClients};
 use crate::limits::{
-    BACKLOG, EXEMPLARS_MAX, KNOWN_SERIES_UNUSED_MAX, MAINTAIN_EVERY, TICK_EVERY, WAL_SYNC_INTERVAL,
+    BACKLOG, EXEMPLARS_MAX, KNOWN_SERIES_UNUSED_MAX, MAINTAIN_EVERY, QUERY_LOG_EVERY, TICK_EVERY,
+    WAL_SYNC_INTERVAL,
 };
 use crate::metrics::counters::Counters;
+use crate::queries::Queries;
 use crate::settings::{Settings, Source};
 
 /// How the last load of a configuration went.
@@ -120,6 +122,8 @@ pub(crate) struct Node {
     pub(crate) spare: Spare,
     /// The series that remote-write senders of this core have sent before.
     pub(crate) known: RefCell<KnownSeries>,
+    /// The queries of this core: lists and log.
+    pub(crate) queries: Rc<Queries>,
     /// The queries that may run at the same time.
     pub(crate) query_turns: Semaphore,
     /// When the process started.
@@ -186,11 +190,13 @@ async fn live(
         spawn_into(Queue::Background, tick(Rc::clone(node))),
         spawn_into(Queue::Background, maintain(Rc::clone(node))),
         spawn_into(Queue::Control, reload(Rc::clone(node))),
+        spawn_into(Queue::Background, log_queries(Rc::clone(node))),
     ];
     node.ctx.stop.wait().await;
     node.scraper().stop().await;
     serving.await;
     drop(background);
+    node.queries.write_log(&node.settings().config.global.query_log_file).await;
     shards.close().await.map_err(|e| format!("cannot close storage: {e}"))
 }
 
@@ -234,6 +240,15 @@ async fn maintain(node: Rc<Node>) {
     }
 }
 
+/// Writes the query log as it grows.
+async fn log_queries(node: Rc<Node>) {
+    loop {
+        let file = node.settings().config.global.query_log_file.clone();
+        node.queries.write_log(&file).await;
+        sleep(QUERY_LOG_EVERY).await;
+    }
+}
+
 /// Loads the configuration anew when the process is told to. All cores hear it; core 0 acts.
 async fn reload(node: Rc<Node>) {
     loop {
@@ -256,6 +271,7 @@ impl Node {
             bodies: BodyBudget::new(),
             spare: Spare::default(),
             known: RefCell::default(),
+            queries: Rc::default(),
             query_turns: Semaphore::new(
                 plan.flags.query_max_concurrency.div_ceil(ctx.cores).max(1),
             ),
@@ -330,6 +346,11 @@ impl Node {
             .borrow()
             .clone()
             .expect("a configuration is in force once the node is ready")
+    }
+
+    /// This core.
+    pub(crate) fn core(&self) -> usize {
+        self.ctx.core
     }
 
     /// The shards of this core.

@@ -26,7 +26,6 @@ const GLOBALLY: &[(&str, Asks<Config>)] = &[
         c.storage.tsdb.stale_series_compaction_threshold != 0.0
     }),
     ("storage.tsdb.chunk_encoding", |c| !c.storage.tsdb.chunk_encoding.is_blank()),
-    ("global.query_log_file", |c| !c.global.query_log_file.is_empty()),
     ("global.rule_query_offset", |c| !c.global.rule_query_offset.is_zero()),
 ];
 

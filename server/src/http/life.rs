@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -31,18 +32,20 @@ pub(crate) struct Life {
     since: Cell<Instant>,
     stuck_since: Cell<Option<Instant>>,
     idle_max: Duration,
+    client: Option<SocketAddr>,
     ended: Cell<bool>,
     end: Notify,
 }
 
 impl Life {
     /// A connection that was just accepted.
-    pub(crate) fn new(idle_max: Duration) -> Rc<Self> {
+    pub(crate) fn new(idle_max: Duration, client: Option<SocketAddr>) -> Rc<Self> {
         Rc::new(Life {
             phase: Cell::new(Phase::Idle),
             since: Cell::new(Instant::now()),
             stuck_since: Cell::new(None),
             idle_max,
+            client,
             ended: Cell::new(false),
             end: Notify::new(),
         })
@@ -116,6 +119,13 @@ impl Life {
 /// Held while a request is served.
 pub(crate) struct Busy(Rc<Life>);
 
+impl Busy {
+    /// Who is served.
+    pub(crate) fn client(&self) -> Option<SocketAddr> {
+        self.0.client
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.enter(Phase::Idle);
@@ -173,8 +183,12 @@ mod tests {
     fn each_phase_has_its_deadline() {
         sim::run(1, async {
             let lives = Lives::default();
-            let (idle, head, busy, stuck) =
-                (Life::new(IDLE), Life::new(IDLE), Life::new(IDLE), Life::new(IDLE));
+            let (idle, head, busy, stuck) = (
+                Life::new(IDLE, None),
+                Life::new(IDLE, None),
+                Life::new(IDLE, None),
+                Life::new(IDLE, None),
+            );
             for life in [&idle, &head, &busy, &stuck] {
                 lives.insert(life);
             }
@@ -201,7 +215,7 @@ mod tests {
     #[test]
     fn ending_wakes_the_connection() {
         sim::run(2, async {
-            let life = Life::new(IDLE);
+            let life = Life::new(IDLE, None);
             let waiting = spawn({
                 let life = Rc::clone(&life);
                 async move { life.ended().await }

@@ -133,7 +133,7 @@ impl Core {
             tracing::debug!(%error, "connection went away at once");
             return;
         }
-        let life = Life::new(self.options.idle_max);
+        let life = Life::new(self.options.idle_max, stream.peer_addr().ok());
         self.lives.insert(&life);
         self.counters.accepted.add(1);
         self.counters.open.set(self.lives.len() as u64);

@@ -1,5 +1,6 @@
 //! A request as handlers see it: what was captured of the path, and the parameters of query string and form together.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
@@ -22,6 +23,8 @@ pub(crate) struct Request {
     pub(crate) headers: HeaderMap,
     /// The body, not read yet.
     pub(crate) body: Incoming,
+    /// Who asks, as far as the socket knows.
+    pub(crate) client: Option<SocketAddr>,
     /// What bodies may hold.
     pub(crate) budget: BodyBudget,
     /// How long the body may take.

@@ -14,7 +14,7 @@ use percent_encoding::percent_decode_str;
 use tidemark_core::runtime::clock::Instant;
 
 use super::answer::{Answer, Reply};
-use super::handlers::{alerting, lifecycle, pages, query, status, targets, tsdb, write};
+use super::handlers::{alerting, lifecycle, pages, queries, query, status, targets, tsdb, write};
 use super::life::Busy;
 use super::request::Request;
 use crate::node::Node;
@@ -77,6 +77,8 @@ pub(crate) const ROUTES: &[Route] = routes! {
     GET  "/api/v1/alertmanagers"           => alerting::alertmanagers;
     GET  "/api/v1/notifications"           => alerting::notifications, at_once;
     GET  "/api/v1/notifications/live"      => alerting::live_notifications, at_once;
+    FORM "/api/v1/status/active_queries"   => queries::active;
+    FORM "/api/v1/status/top_queries"      => queries::top;
     GET  "/api/v1/status/buildinfo"        => status::build, at_once;
     GET  "/api/v1/status/config"           => status::config, at_once;
     GET  "/api/v1/status/flags"            => status::flags, at_once;
@@ -103,6 +105,7 @@ pub(crate) async fn respond(
                 query: parts.uri.query().unwrap_or("").to_owned(),
                 headers: parts.headers.clone(),
                 body,
+                client: busy.client(),
                 budget: node.bodies.clone(),
                 read_timeout: node.flags.read_timeout.as_std(),
             };

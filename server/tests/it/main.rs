@@ -19,6 +19,7 @@ mod comparison;
 mod conformance;
 mod discovery;
 mod disk_full;
+mod hang_up;
 mod idle;
 mod kill;
 mod lifecycle;

@@ -1,3 +1,5 @@
+//! Requests and streams of remote read, against another reader of the same messages.
+
 use tidemark_core::model::histogram::{Buckets, FloatHistogram, ResetHint};
 
 use super::wire::LabelMatcher;

@@ -3,6 +3,7 @@
 pub(crate) mod alerting;
 pub(crate) mod lifecycle;
 pub(crate) mod pages;
+pub(crate) mod queries;
 pub(crate) mod query;
 pub(crate) mod status;
 pub(crate) mod targets;

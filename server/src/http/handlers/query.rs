@@ -16,11 +16,13 @@ use tidemark_query::api::remote_read::Reading;
 use tidemark_query::api::{self, Params, Response};
 use tidemark_query::budget::Budget;
 use tidemark_query::engine::QueryOptions;
+use tidemark_query::value::{QueryError, QueryResult};
 
 use crate::http::answer::Answer;
 use crate::http::request::Request;
 use crate::limits::FORM_BYTES_MAX;
 use crate::node::Node;
+use crate::queries::{Asked, Running};
 
 impl From<Response> for Answer {
     fn from(response: Response) -> Self {
@@ -64,23 +66,51 @@ fn options(settings: &QuerySettings) -> QueryOptions {
     }
 }
 
+/// What lists and log say of a request.
+fn asked(
+    request: &Request,
+    path: &'static str,
+) -> impl FnOnce(&QuerySettings, [i64; 3]) -> Asked + use<> {
+    let (method, client) = (request.method.to_string(), request.client);
+    move |settings, [start_ms, end_ms, step_ms]| {
+        let query = Asked::shown(&settings.query);
+        Asked { query, start_ms, end_ms, step_ms, path, method, client }
+    }
+}
+
+/// Takes a query off the list of those under way, and renders what the engine gave.
+fn ended(
+    running: Running,
+    result: Result<QueryResult, QueryError>,
+    settings: &QuerySettings,
+) -> Response {
+    match &result {
+        Ok(result) => running.end(Some(&result.stats), None),
+        Err(error) => running.end(None, Some(&error.message)),
+    }
+    api::query::answer(result, settings)
+}
+
 /// An expression at one time.
 pub(crate) async fn instant(node: Rc<Node>, request: Request) -> Answer {
+    let listed = asked(&request, "/api/v1/query");
     answered(node, request, |node, params| async move {
         let asked = match InstantRequest::new(&params, clock::now_ms()) {
             Ok(asked) => asked,
             Err(error) => return api::failure(&error),
         };
         let settings = &asked.settings;
+        let running = node.queries.begin(listed(settings, [asked.time_ms, asked.time_ms, 0]));
         let engine = node.engine();
         let result = engine.instant(&settings.query, asked.time_ms, &options(settings)).await;
-        api::query::answer(result, settings)
+        ended(running, result, settings)
     })
     .await
 }
 
 /// An expression over a range of time.
 pub(crate) async fn range(node: Rc<Node>, request: Request) -> Answer {
+    let listed = asked(&request, "/api/v1/query_range");
     answered(node, request, |node, params| async move {
         let asked = match RangeRequest::new(&params) {
             Ok(asked) => asked,
@@ -88,9 +118,10 @@ pub(crate) async fn range(node: Rc<Node>, request: Request) -> Answer {
         };
         let settings = &asked.settings;
         let (start, end, step) = (asked.start_ms, asked.end_ms, asked.step_ms);
+        let running = node.queries.begin(listed(settings, [start, end, step]));
         let engine = node.engine();
         let result = engine.range(&settings.query, start, end, step, &options(settings)).await;
-        api::query::answer(result, settings)
+        ended(running, result, settings)
     })
     .await
 }
