@@ -194,3 +194,6 @@ pub const BLOCK_RANGE_MS_MAX: i64 = 31 * 24 * 60 * 60 * 1000;
 
 /// How long a compaction that failed waits before it is tried again.
 pub const COMPACT_RETRY_AFTER: Duration = Duration::from_mins(1);
+
+/// Minutes with late samples that a shard remembers for those who remember answers.
+pub const CHANGES_MAX: usize = 1_024;

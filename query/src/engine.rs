@@ -4,20 +4,28 @@
 //! text -> parser::parse -> plan::lower -> eval::run -> names dropped, sorted -> QueryResult
 //! ```
 //!
-//! One engine lives on each core; it is a handle to the shards and a handful of settings.
+//! One engine lives on each core; it is a handle to the shards, a handful of settings, and the answers kept for range queries
+//! that repeat ([`crate::cache`]).
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
+
+use futures_util::FutureExt;
 
 use tidemark_core::model::sample::{Sample, is_stale};
 use tidemark_core::model::time::TimestampMs;
+use tidemark_core::runtime::Queue;
 use tidemark_core::runtime::clock::Instant;
+use tidemark_core::shard::Shard;
 use tidemark_core::shards::Shards;
 
 use crate::budget::Budget;
+use crate::cache::{Kept, Key, Known, ResultCache, eligible, join};
 use crate::eval::batch::{Batch, CellRef, Steps};
 use crate::eval::calls::Output;
 use crate::eval::dedupe::{Equal, drop_names, unite};
+use crate::eval::fragment::storage_error;
 use crate::eval::range_value;
 use crate::eval::row::RowOptions;
 use crate::eval::run::Evaluator;
@@ -53,6 +61,8 @@ pub struct EngineOptions {
     pub type_and_unit_labels: bool,
     /// Start timestamps of counters are looked at (`use-start-timestamps`).
     pub use_start_timestamps: bool,
+    /// Bytes of answers to keep for range queries that repeat; 0 keeps none (`--query.cache-size`).
+    pub cache_bytes: usize,
 }
 
 impl Default for EngineOptions {
@@ -67,6 +77,7 @@ impl Default for EngineOptions {
             delayed_name_removal: false,
             type_and_unit_labels: false,
             use_start_timestamps: false,
+            cache_bytes: 0,
         }
     }
 }
@@ -82,6 +93,8 @@ pub struct QueryOptions {
     pub explain: bool,
     /// The answer is to say how many samples each step looked at.
     pub step_stats: bool,
+    /// Neither takes an answer that was kept, nor keeps one (`nocache=1`).
+    pub no_cache: bool,
 }
 
 /// The moments of a query.
@@ -108,12 +121,24 @@ impl Moments {
 pub struct Engine {
     shards: Shards,
     options: EngineOptions,
+    cache: Rc<RefCell<ResultCache>>,
+}
+
+/// What a client asks.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    query: &'a str,
+    expr: &'a Expr,
+    moments: Moments,
+    options: &'a QueryOptions,
+    began: Instant,
 }
 
 impl Engine {
     /// An engine over these shards.
     pub fn new(shards: Shards, options: EngineOptions) -> Self {
-        Engine { shards, options }
+        let cache = Rc::new(RefCell::new(ResultCache::new(options.cache_bytes)));
+        Engine { shards, options, cache }
     }
 
     /// The shards it asks.
@@ -179,7 +204,92 @@ impl Engine {
                 ),
             ));
         }
-        let node = self.plan(&expr, moments)?;
+        let asked = Asked { query, expr: &expr, moments, options, began };
+        match self.cache_key(asked) {
+            Some((key, ahead_ms)) => self.repeated(asked, key, ahead_ms).await,
+            None => self.evaluated(asked).await,
+        }
+    }
+
+    /// What an answer to a query would be kept by, and how far its steps look ahead; `None` if it is not to be kept.
+    fn cache_key(&self, asked: Asked<'_>) -> Option<(Key, i64)> {
+        let (options, moments) = (asked.options, asked.moments);
+        let wanted = !(options.no_cache || options.explain || options.step_stats);
+        let flags = self.options.delayed_name_removal || self.options.type_and_unit_labels;
+        if moments.step == 0 || !wanted || flags || !self.cache.borrow().is_on() {
+            return None;
+        }
+        let ahead_ms = eligible::ahead_ms(asked.expr)?;
+        let key = Key {
+            query: asked.query.into(),
+            step_ms: moments.step,
+            phase_ms: moments.first.rem_euclid(moments.step),
+            lookback_ms: options.lookback_ms.unwrap_or(self.options.lookback_ms),
+        };
+        Some((key, ahead_ms))
+    }
+
+    /// Takes of an answer that was kept what still holds, evaluates the rest, and keeps the whole.
+    async fn repeated(
+        &self,
+        asked: Asked<'_>,
+        key: Key,
+        ahead_ms: i64,
+    ) -> Result<QueryResult, QueryError> {
+        let known = self.cache.borrow_mut().ask(&key);
+        let since = Instant::now();
+        let steps = asked.moments.steps();
+        let (kept, held) = match known {
+            Known::Nothing => return self.evaluated(asked).await,
+            Known::Asked => (None, 0),
+            Known::Answered(kept) => {
+                let oldest_ms = self.oldest_change_since(kept.since).await?;
+                let held = kept.holds(steps, oldest_ms, ahead_ms);
+                (Some(kept), held)
+            }
+        };
+        let mut result = if held < steps.count {
+            let moments = Moments { first: steps.at(held), ..asked.moments };
+            self.evaluated(Asked { moments, ..asked }).await?
+        } else {
+            QueryResult {
+                value: Value::Matrix(Vec::new()),
+                warnings: Vec::new(),
+                infos: Vec::new(),
+                stats: QueryStats::default(),
+            }
+        };
+        let Value::Matrix(evaluated) = result.value else { return Ok(result) };
+        let series = match kept {
+            Some(kept) => join(&kept.series, evaluated, (steps.start_ms, steps.at(held))),
+            None => evaluated,
+        };
+        if result.warnings.is_empty() && result.infos.is_empty() {
+            let kept = Kept { steps, series: series.clone(), since };
+            self.cache.borrow_mut().keep(key, kept);
+        } else {
+            self.cache.borrow_mut().forget(&key);
+        }
+        result.value = Value::Matrix(series);
+        result.stats.timings.total_seconds = asked.began.elapsed().as_secs_f64();
+        Ok(result)
+    }
+
+    /// The oldest time of a sample that has come or gone since, on any shard.
+    async fn oldest_change_since(&self, since: Instant) -> Result<TimestampMs, QueryError> {
+        let ask = move |shard: Rc<Shard>| {
+            std::future::ready(shard.oldest_change_since(since)).boxed_local()
+        };
+        let oldest = self.shards.scatter(Queue::Query, ask).await;
+        let oldest = oldest.map_err(|e| storage_error(&e))?;
+        Ok(oldest.into_iter().min().unwrap_or(TimestampMs::MIN))
+    }
+
+    /// Evaluates a query.
+    async fn evaluated(&self, asked: Asked<'_>) -> Result<QueryResult, QueryError> {
+        let Asked { query, expr, moments, options, began } = asked;
+        let value_type = expr.value_type();
+        let node = self.plan(expr, moments)?;
         let timeout = options.timeout.map_or(self.options.timeout, |t| t.min(self.options.timeout));
         let deadline = began + timeout;
         let budget = Budget::new(self.options.samples_max, self.options.bytes_max, deadline);

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod budget;
+pub mod cache;
 pub mod engine;
 pub mod eval;
 pub mod functions;

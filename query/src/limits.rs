@@ -28,3 +28,12 @@ pub const READ_FRAME_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes that a query may hold at once, unless the server is set otherwise: columns, labels and groups.
 pub const QUERY_BYTES_MAX: u64 = 1 << 30;
+
+/// Bytes of answers that a core keeps for range queries that repeat, unless the server is set otherwise.
+pub const CACHE_BYTES: usize = 64 << 20;
+
+/// Queries of which a core knows that they were asked, whether it kept an answer or not.
+pub const CACHED_ANSWERS_MAX: usize = 1_024;
+
+/// An answer larger than one of so many parts of the cache is not kept.
+pub const CACHED_ANSWER_SHARE: usize = 4;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tidemark_query::limits::QUERY_BYTES_MAX;
+use tidemark_query::limits::{CACHE_BYTES, QUERY_BYTES_MAX};
 
 use crate::config::scalars::{ByteSize, Duration};
 
@@ -209,6 +209,9 @@ pub(crate) struct ServeFlags {
     /// Bytes of memory that one query may hold
     #[arg(long = "query.max-memory", default_value_t = QUERY_BYTES_MAX, value_name = "BYTES")]
     pub(crate) query_max_memory: u64,
+    /// Bytes of answers that each core keeps for range queries that repeat; 0 keeps none
+    #[arg(long = "query.cache-size", default_value_t = CACHE_BYTES, value_name = "BYTES")]
+    pub(crate) query_cache_size: usize,
     /// How far back an instant selector looks for a sample
     #[arg(long = "query.lookback-delta", default_value = "5m", value_parser = duration, value_name = "TIME")]
     pub(crate) query_lookback_delta: Duration,
@@ -275,6 +278,7 @@ impl ServeFlags {
             ("query.timeout", self.query_timeout.to_string()),
             ("query.max-samples", self.query_max_samples.to_string()),
             ("query.max-memory", self.query_max_memory.to_string()),
+            ("query.cache-size", self.query_cache_size.to_string()),
             ("query.lookback-delta", self.query_lookback_delta.to_string()),
             ("query.max-concurrency", self.query_max_concurrency.to_string()),
             ("enable-feature", self.features.iter().map(word).collect::<Vec<_>>().join(",")),

@@ -388,6 +388,7 @@ impl Node {
             lookback_ms: self.flags.query_lookback_delta.as_millis(),
             samples_max: self.flags.query_max_samples,
             bytes_max: self.flags.query_max_memory,
+            cache_bytes: self.flags.query_cache_size,
             timeout: self.flags.query_timeout.as_std(),
             subquery_step_ms: config.global.evaluation_interval.as_millis(),
             parser: ParserOptions {

@@ -40,6 +40,8 @@ pub(super) struct Admission<'a> {
     begun: HashSet<Fingerprint>,
     next_series: SeriesRef,
     series_count: usize,
+    /// Time of the oldest admitted sample.
+    oldest_ms: TimestampMs,
 }
 
 struct Entry<'a> {
@@ -101,6 +103,7 @@ impl<'a> Admission<'a> {
         let mut admission = Admission {
             payload,
             entries: Vec::with_capacity(series.min(ENTRIES_RESERVED_MAX)),
+            oldest_ms: TimestampMs::MAX,
             next_series: head.next_series(),
             series_count: head.series_count(),
             ..Admission::default()
@@ -140,6 +143,11 @@ impl<'a> Admission<'a> {
     /// How many entries it has.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Time of the oldest sample that was admitted.
+    pub(super) fn oldest_ms(&self) -> TimestampMs {
+        self.oldest_ms.min(self.late.oldest_ms())
     }
 
     /// Whether nothing was admitted.
@@ -187,6 +195,8 @@ impl<'a> Admission<'a> {
         if admitted.is_empty() {
             return Ok(());
         }
+        // Each is newer than the one before it.
+        self.oldest_ms = self.oldest_ms.min(admitted[0].timestamp_ms);
         outcome.appended += admitted.len() as u64;
         let (series, new_labels) = match number {
             Some(number) => (number, None),

@@ -71,6 +71,7 @@ impl Inner {
                 self.counters.borrow_mut().count(&before);
                 return Err(error);
             }
+            self.changes.borrow_mut().note(clock::Instant::now(), admission.oldest_ms());
             admission.apply(&mut self.head.borrow_mut());
         }
         let more = pending.is_some() || admission.is_full();

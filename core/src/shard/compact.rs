@@ -11,6 +11,7 @@ use crate::compaction::merge::{Source, block_plan, merge};
 use crate::compaction::plan::{effort, plan};
 use crate::error::{Error, Result};
 use crate::limits::COMPACT_RETRY_AFTER;
+use crate::model::time::TimestampMs;
 use crate::retention::{Kept, Retention};
 use crate::runtime::clock::Instant;
 
@@ -40,6 +41,7 @@ impl Inner {
             info!(shard = %self.directory.display(), blocks = ?remove, "blocks are too old or too many");
             self.counters.borrow_mut().blocks_retired += remove.len() as u64;
             self.catalog.change(Change { remove, ..Change::default() }).await?;
+            self.changes.borrow_mut().note(Instant::now(), TimestampMs::MIN);
         }
         Ok(())
     }

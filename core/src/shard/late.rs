@@ -77,6 +77,12 @@ impl<'a> Late<'a> {
         self.samples.len()
     }
 
+    /// Time of the oldest of them.
+    pub(super) fn oldest_ms(&self) -> TimestampMs {
+        let times = self.samples.iter().map(|sample| sample.timestamp_ms);
+        times.min().unwrap_or(TimestampMs::MAX)
+    }
+
     /// Judges a sample of a series whose samples in order are `in_order` in this batch, and whose late ones begin at `from`.
     pub(super) fn judge(
         &mut self,

@@ -14,6 +14,7 @@
 
 mod admit;
 mod append;
+mod changes;
 mod compact;
 mod cut;
 mod exemplars;
@@ -101,6 +102,7 @@ struct Inner {
     /// After a cut, what the selections from before hold; the head forgets when they are gone.
     truncation: RefCell<Option<Rc<()>>>,
     counters: RefCell<Counters>,
+    changes: RefCell<changes::Changes>,
     /// Used again: the record of an append.
     payload: Cell<Vec<u8>>,
     /// The series that the next tick begins to examine for being idle.

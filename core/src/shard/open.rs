@@ -93,6 +93,7 @@ impl Shard {
             pin: RefCell::default(),
             truncation: RefCell::default(),
             counters: RefCell::new(Counters::after_replay(&report)),
+            changes: RefCell::default(),
             payload: Cell::default(),
             next_idle: Cell::new(0),
             spilled: Cell::new(Instant::now()),

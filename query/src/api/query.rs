@@ -33,6 +33,8 @@ pub struct QuerySettings {
     pub stats: String,
     /// Whether the answer is to say what each part of the plan did.
     pub explain: bool,
+    /// Whether answers that were kept are of no interest.
+    pub no_cache: bool,
 }
 
 impl QuerySettings {
@@ -50,6 +52,7 @@ impl QuerySettings {
             lookback_ms: lookback_ns.map(|ns| ns / NS_PER_MS).filter(|ms| *ms > 0),
             stats: params.get("stats").to_owned(),
             explain: matches!(params.get("explain"), "1" | "true"),
+            no_cache: matches!(params.get("nocache"), "1" | "true"),
         })
     }
 

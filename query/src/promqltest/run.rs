@@ -43,6 +43,7 @@ fn engine_options() -> EngineOptions {
         delayed_name_removal: true,
         type_and_unit_labels: false,
         use_start_timestamps: true,
+        cache_bytes: 0,
     }
 }
 

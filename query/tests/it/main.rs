@@ -2,6 +2,7 @@
 
 mod api_query;
 mod api_series;
+mod cache;
 mod costs;
 mod distribution;
 mod promql_scripts;

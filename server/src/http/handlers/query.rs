@@ -62,6 +62,7 @@ fn options(settings: &QuerySettings) -> QueryOptions {
         lookback_ms: settings.lookback_ms,
         explain: settings.explain,
         step_stats: settings.wants_step_stats(),
+        no_cache: settings.no_cache,
         timeout: settings.timeout_ms.map(|ms| Duration::from_millis(ms.max(0).cast_unsigned())),
     }
 }
