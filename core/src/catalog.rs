@@ -29,7 +29,8 @@ use crate::runtime::disk::{Disk, Open};
 /// Version of the format that this binary writes, and the newest that it reads.
 const VERSION: u32 = 1;
 const MAGIC: &[u8; 8] = b"TIDECTLG";
-const FILE_NAME: &str = "catalog";
+/// The name of the catalog in the directory of its shard.
+pub(crate) const FILE_NAME: &str = "catalog";
 const BLOCKS_DIRECTORY: &str = "blocks";
 const HEADER_BYTES: usize = 32;
 const CRC_BYTES: usize = 4;

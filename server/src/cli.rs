@@ -200,6 +200,9 @@ pub(crate) struct ServeFlags {
     /// Allow reload and shutdown by POST to /-/reload and /-/quit
     #[arg(long = "web.enable-lifecycle")]
     pub(crate) enable_lifecycle: bool,
+    /// Allow deleting series, rewriting and snapshots by POST to /api/v1/admin/tsdb/...
+    #[arg(long = "web.enable-admin-api")]
+    pub(crate) enable_admin_api: bool,
     /// How long a query may take
     #[arg(long = "query.timeout", default_value = "2m", value_parser = duration, value_name = "TIME")]
     pub(crate) query_timeout: Duration,
@@ -275,6 +278,7 @@ impl ServeFlags {
             ("web.max-connections", self.max_connections.to_string()),
             ("web.read-timeout", self.read_timeout.to_string()),
             ("web.enable-lifecycle", self.enable_lifecycle.to_string()),
+            ("web.enable-admin-api", self.enable_admin_api.to_string()),
             ("query.timeout", self.query_timeout.to_string()),
             ("query.max-samples", self.query_max_samples.to_string()),
             ("query.max-memory", self.query_max_memory.to_string()),

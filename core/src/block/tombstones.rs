@@ -14,7 +14,7 @@ use std::path::Path;
 use crate::chunk::bits::{push_uvarint, push_varint};
 use crate::error::{Error, Result};
 use crate::head::record::Input;
-use crate::model::time::TimeRange;
+use crate::model::time::{TimeRange, TimestampMs};
 
 const VERSION: u32 = 1;
 const MAGIC: &[u8; 8] = b"TIDETOMB";
@@ -56,6 +56,20 @@ impl Tombstones {
             }
         }
         *ranges = joined;
+    }
+
+    /// Forgets what was deleted of a series before a time.
+    pub fn forget_before(&mut self, series: u32, floor_ms: TimestampMs) {
+        let Some(ranges) = self.0.get_mut(&series) else { return };
+        ranges.retain(|range| range.end_ms >= floor_ms);
+        if ranges.is_empty() {
+            self.0.remove(&series);
+        }
+    }
+
+    /// Forgets the series for which `keep` says no.
+    pub fn retain(&mut self, keep: impl Fn(u32) -> bool) {
+        self.0.retain(|series, _| keep(*series));
     }
 
     /// Forgets a series.

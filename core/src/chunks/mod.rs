@@ -255,6 +255,11 @@ impl ChunkStore {
         self.directory.join(file_name(sequence))
     }
 
+    /// Their directory.
+    pub fn dir(&self) -> &Path {
+        &self.directory
+    }
+
     /// Bytes on disk.
     pub fn bytes(&self) -> u64 {
         self.bytes.get()

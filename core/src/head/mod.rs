@@ -30,6 +30,7 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
+use crate::block::Tombstones;
 use crate::chunk::{Encoding, xor::XorEncoder};
 use crate::exemplars::Exemplars;
 use crate::index::SeriesRef;
@@ -59,6 +60,8 @@ pub struct Head {
     details: Details,
     out_of_order: OutOfOrder,
     exemplars: Exemplars,
+    /// What was deleted and is not forgotten yet, by series.
+    tombstones: Tombstones,
     /// Chunks met in recovery before the series they belong to.
     unclaimed: HashMap<SeriesRef, Vec<ChunkRef>>,
     counts: Counts,
@@ -123,6 +126,7 @@ impl Default for Head {
             metadata: MetadataTable::default(),
             details: Details::default(),
             exemplars: Exemplars::default(),
+            tombstones: Tombstones::default(),
             unclaimed: HashMap::new(),
             counts: Counts::default(),
             first_free: 0,
@@ -175,6 +179,7 @@ impl Head {
                 }
                 self.backlog.remove(key);
             }
+            Record::Deleted { series, range } => self.delete(series, range),
             Record::Stored { series, chunk } => self.store(series, chunk),
             Record::Restored { series, bytes, sealed } => self.restore(series, bytes, sealed),
             Record::Detail { timestamp_ms, .. } if timestamp_ms < self.floor_ms => {}
@@ -339,6 +344,13 @@ impl Head {
         self.counts.cover(range);
     }
 
+    fn delete(&mut self, number: SeriesRef, range: TimeRange) {
+        let number = self.aliases.get(&number).copied().unwrap_or(number);
+        if range.end_ms >= self.floor_ms {
+            self.tombstones.add(number, range);
+        }
+    }
+
     fn restore(&mut self, number: SeriesRef, bytes: &[u8], sealed: bool) {
         let Some(series) = self.series.get_mut(number) else { return };
         // The checkpoint's CRC was good; a chunk that cannot be read even so is left to the WAL.
@@ -419,6 +431,8 @@ impl Head {
     /// Ends recovery: forgets stored chunks whose series nobody defined, and says how many there were.
     pub fn forget_unclaimed(&mut self) -> usize {
         self.aliases.clear();
+        let series = &self.series;
+        self.tombstones.retain(|number| series.get(number).is_some());
         std::mem::take(&mut self.unclaimed).into_values().map(|chunks| chunks.len()).sum()
     }
 
@@ -450,6 +464,11 @@ impl Head {
     /// Samples that came after newer ones of their series.
     pub fn out_of_order(&self) -> &OutOfOrder {
         &self.out_of_order
+    }
+
+    /// What was deleted and is not forgotten yet, by series.
+    pub fn tombstones(&self) -> &Tombstones {
+        &self.tombstones
     }
 
     /// What was counted.

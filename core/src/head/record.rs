@@ -13,6 +13,8 @@
 //!   entry     zigzag(series - series before): uvarint
 //!             labels length: uvarint, canonical encoding
 //!             chunks in memory: uvarint, of each: sealed or open: u8, length: uvarint, encoded chunk
+//! DELETED   entry | entry | ...           in the log, and in the checkpoint
+//!   entry     series: uvarint | first ms: varint | last ms minus first: uvarint
 //! DETAIL    entry | entry | ...           before the batch whose samples it belongs to, and in the checkpoint
 //!   entry     see `details`
 //! EXEMPLARS entry | entry | ...           in both
@@ -32,7 +34,7 @@ use crate::index::SeriesRef;
 use crate::model::exemplar::Exemplar;
 use crate::model::metadata::{Metadata, MetricType};
 use crate::model::sample::Sample;
-use crate::model::time::TimestampMs;
+use crate::model::time::{TimeRange, TimestampMs};
 
 /// One change of the head.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +77,13 @@ pub enum Record<'a> {
         series: &'a [u8],
         /// What.
         exemplar: &'a Exemplar,
+    },
+    /// The samples of a series in a range of time are deleted. Logged, and in the checkpoint.
+    Deleted {
+        /// Whose.
+        series: SeriesRef,
+        /// From when to when.
+        range: TimeRange,
     },
     /// What is known about a metric family. Logged, and in the checkpoint.
     Metadata {
@@ -136,6 +145,8 @@ pub const KIND_APPEND: u8 = 6;
 pub const KIND_OUT_OF_ORDER: u8 = 7;
 /// Number of a record of exemplars, in the WAL and in the checkpoint.
 pub const KIND_EXEMPLARS: u8 = 8;
+/// Number of a record of deletions, in the WAL and in the checkpoint.
+pub const KIND_DELETED: u8 = 9;
 
 /// A payload that passed its CRC and still makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -157,6 +168,23 @@ pub fn encode_metadata(out: &mut Vec<u8>, family: &str, metadata: &Metadata) {
     for text in [family, &metadata.help, &metadata.unit] {
         push_bytes(out, text.as_bytes());
     }
+}
+
+/// Adds a deleted range of a series to a payload.
+pub fn encode_deleted(out: &mut Vec<u8>, series: SeriesRef, range: TimeRange) {
+    push_uvarint(out, u64::from(series));
+    push_varint(out, range.start_ms);
+    push_uvarint(out, range.end_ms.wrapping_sub(range.start_ms) as u64);
+}
+
+fn decode_deleted(input: &mut Input<'_>, apply: &mut dyn FnMut(&Record<'_>)) -> Option<()> {
+    while !input.bytes.is_empty() {
+        let series = SeriesRef::try_from(input.uvarint()?).ok()?;
+        let start_ms = input.varint()?;
+        let end_ms = start_ms.wrapping_add(input.uvarint()? as i64);
+        apply(&Record::Deleted { series, range: TimeRange::new(start_ms, end_ms) });
+    }
+    Some(())
 }
 
 /// Encodes a seal payload.
@@ -225,6 +253,7 @@ pub fn decode(
         KIND_EXEMPLARS => exemplars::decode(payload, &mut |series, exemplar| {
             apply(&Record::Exemplar { series, exemplar });
         }),
+        KIND_DELETED => decode_deleted(&mut input, apply),
         other => return Err(RecordError::UnknownKind(other)),
     };
     done.ok_or(RecordError::Malformed { kind })
@@ -384,6 +413,12 @@ mod tests {
         encode_seal(&mut payload, 3, 900, -5);
         let expected = format!("{:?}", Record::Seal { first: 3, end: 900, idle_before_ms: -5 });
         assert_eq!(decode_to_text(KIND_SEAL, &payload).unwrap(), [expected]);
+
+        payload.clear();
+        let range = TimeRange::new(-5, i64::MAX);
+        encode_deleted(&mut payload, 3, range);
+        let expected = format!("{:?}", Record::Deleted { series: 3, range });
+        assert_eq!(decode_to_text(KIND_DELETED, &payload).unwrap(), [expected]);
     }
 
     #[test]
@@ -469,6 +504,6 @@ mod tests {
 
     #[test]
     fn kinds_of_newer_versions_are_named() {
-        assert_eq!(decode_to_text(9, b""), Err(RecordError::UnknownKind(9)));
+        assert_eq!(decode_to_text(99, b""), Err(RecordError::UnknownKind(99)));
     }
 }

@@ -69,9 +69,11 @@ impl Head {
             self.counts.chunks_sealed -= gone as u64;
             let (empty, range) = (is_empty(series), series.range());
             self.details.forget_before(number, floor_ms);
+            self.tombstones.forget_before(number, floor_ms);
             if empty {
                 symbols.clear();
                 self.series.remove(number, &mut symbols);
+                self.tombstones.remove(number);
                 graves.series.push(number);
                 graves.pairs.extend(SymbolList::new(&symbols));
                 self.counts.series_removed += 1;

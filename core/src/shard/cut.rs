@@ -161,7 +161,7 @@ impl Inner {
     }
 
     /// Waits for the turn of a tick, so that none is under way until the answer is dropped.
-    async fn turn(&self) -> UnderWay<'_> {
+    pub(super) async fn turn(&self) -> UnderWay<'_> {
         while self.ticking.replace(true) {
             sleep(std::time::Duration::from_millis(1)).await;
         }

@@ -17,11 +17,13 @@ mod append;
 mod changes;
 mod compact;
 mod cut;
+mod delete;
 mod exemplars;
 mod labels;
 mod late;
 mod open;
 mod select;
+mod snapshot;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -126,6 +128,11 @@ impl Shard {
     /// Its directory.
     pub fn dir(&self) -> &Path {
         &self.0.directory
+    }
+
+    /// The disk that it is on.
+    pub fn disk(&self) -> &Disk {
+        &self.0.disk
     }
 
     /// Its write-ahead log.

@@ -430,7 +430,8 @@ impl Head {
         Ok(())
     }
 
-    /// Adds what is kept beside the chunks to the samples of a series from number `from` on: late samples and details.
+    /// Adds what is kept beside the chunks to the samples of a series from number `from` on, late samples and details, and
+    /// takes out what was deleted.
     pub(super) fn complete(
         &self,
         number: SeriesRef,
@@ -440,6 +441,10 @@ impl Head {
     ) {
         self.out_of_order().merge(number, range, from, out);
         self.details().fill(number, from, out);
+        let deleted = self.tombstones().of(number);
+        if !deleted.is_empty() {
+            out.retain_from(from, |t| !deleted.iter().any(|range| range.contains(t)));
+        }
     }
 
     /// All samples of a series that are in memory.

@@ -16,8 +16,8 @@ use crate::error::Result;
 use crate::head::Head;
 use crate::head::chunk_list::{ChunkRef, Place};
 use crate::head::record::{
-    KIND_DETAIL, KIND_EXEMPLARS, KIND_METADATA, KIND_OUT_OF_ORDER, KIND_STATE, Record,
-    StateEncoder, encode_metadata,
+    KIND_DELETED, KIND_DETAIL, KIND_EXEMPLARS, KIND_METADATA, KIND_OUT_OF_ORDER, KIND_STATE,
+    Record, StateEncoder, encode_deleted, encode_metadata,
 };
 use crate::index::SeriesRef;
 use crate::limits::{
@@ -149,6 +149,10 @@ impl Inner {
         for payload in exemplars {
             writer.write(KIND_EXEMPLARS, &payload).await?;
         }
+        let deletions = self.head.borrow().encode_all_deletions();
+        for payload in deletions {
+            writer.write(KIND_DELETED, &payload).await?;
+        }
         let metadata = self.head.borrow().encode_all_metadata();
         for payload in metadata {
             writer.write(KIND_METADATA, &payload).await?;
@@ -218,6 +222,23 @@ impl Head {
             number += 1;
         }
         (number > first).then_some(number)
+    }
+
+    /// Everything that was deleted, in records of bounded length.
+    fn encode_all_deletions(&self) -> Vec<Vec<u8>> {
+        let mut payloads = vec![Vec::new()];
+        for (series, ranges) in self.tombstones().iter() {
+            for &range in ranges {
+                if payloads.last().is_some_and(|last| last.len() >= CHECKPOINT_SLICE_BYTES) {
+                    payloads.push(Vec::new());
+                }
+                if let Some(last) = payloads.last_mut() {
+                    encode_deleted(last, series, range);
+                }
+            }
+        }
+        payloads.retain(|payload| !payload.is_empty());
+        payloads
     }
 
     /// Metadata of all metric families, in records of bounded length.

@@ -17,7 +17,7 @@ use crate::runtime::disk::Disk;
 pub(super) const VERSION: u32 = 1;
 const MAGIC: &[u8; 8] = b"TIDEMARK";
 const BYTES: usize = 20;
-const FILE_NAME: &str = "manifest";
+pub(super) const FILE_NAME: &str = "manifest";
 
 /// What the manifest says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

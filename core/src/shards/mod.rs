@@ -9,6 +9,7 @@
 mod call;
 mod manifest;
 mod open;
+mod snapshot;
 
 use std::cell::RefCell;
 use std::rc::Rc;

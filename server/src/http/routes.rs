@@ -14,7 +14,9 @@ use percent_encoding::percent_decode_str;
 use tidemark_core::runtime::clock::Instant;
 
 use super::answer::{Answer, Reply};
-use super::handlers::{alerting, lifecycle, pages, queries, query, status, targets, tsdb, write};
+use super::handlers::{
+    admin, alerting, lifecycle, pages, queries, query, status, targets, tsdb, write,
+};
 use super::life::Busy;
 use super::request::Request;
 use crate::node::Node;
@@ -85,6 +87,9 @@ pub(crate) const ROUTES: &[Route] = routes! {
     GET  "/api/v1/status/runtimeinfo"      => status::runtime;
     GET  "/api/v1/status/tsdb"             => tsdb::tsdb;
     GET  "/api/v1/status/walreplay"        => status::wal_replay, at_once;
+    PUT  "/api/v1/admin/tsdb/delete_series" => admin::delete_series;
+    PUT  "/api/v1/admin/tsdb/clean_tombstones" => admin::clean_tombstones;
+    PUT  "/api/v1/admin/tsdb/snapshot"     => admin::snapshot;
     POST "/api/v1/write"                   => write::remote_write;
 };
 

@@ -1,5 +1,6 @@
 //! What answers requests, by family; which path leads where is in [`routes`](super::routes).
 
+pub(crate) mod admin;
 pub(crate) mod alerting;
 pub(crate) mod lifecycle;
 pub(crate) mod pages;
