@@ -307,6 +307,10 @@ pub enum RefusalKind {
     InvalidLabels = 5,
     /// Late samples fill their share of memory; samples in order keep flowing.
     OutOfOrderLimit = 6,
+    /// A new series past a limit of [`crate::cardinality`]; existing ones keep flowing.
+    CardinalityLimit = 7,
+    /// A new series while the process is short of memory; existing ones keep flowing.
+    MemoryLimit = 8,
 }
 
 /// Every kind with the name it has in metrics and the words it has in messages, in the order of the discriminants.
@@ -322,11 +326,21 @@ const REFUSALS: [(RefusalKind, &str, &str); RefusalKind::COUNT] = [
     (RefusalKind::SeriesLimit, "series_limit", "too many series"),
     (RefusalKind::InvalidLabels, "invalid_labels", "invalid labels"),
     (RefusalKind::OutOfOrderLimit, "out_of_order_limit", "too many out of order samples"),
+    (RefusalKind::CardinalityLimit, "cardinality_limit", "new series past a cardinality limit"),
+    (RefusalKind::MemoryLimit, "memory_limit", "new series while memory is short"),
 ];
 
 impl RefusalKind {
     /// How many kinds there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 9;
+
+    /// Whether only new series are refused like this, so that the sender may come again later.
+    pub fn is_of_new_series(self) -> bool {
+        matches!(
+            self,
+            RefusalKind::SeriesLimit | RefusalKind::CardinalityLimit | RefusalKind::MemoryLimit
+        )
+    }
 
     /// Every kind, in the order of the discriminants.
     pub fn all() -> impl Iterator<Item = RefusalKind> {

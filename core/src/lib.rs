@@ -13,6 +13,7 @@
 
 pub mod append;
 pub mod block;
+pub mod cardinality;
 pub mod catalog;
 pub mod checkpoint;
 pub mod chunk;

@@ -197,3 +197,9 @@ pub const COMPACT_RETRY_AFTER: Duration = Duration::from_mins(1);
 
 /// Minutes with late samples that a shard remembers for those who remember answers.
 pub const CHANGES_MAX: usize = 1_024;
+
+/// Jobs, metrics or values of one cardinality limit whose new series a shard counts by hour and day; later ones are not.
+pub const CARDINALITY_WINDOWS_MAX: usize = 16 << 10;
+
+/// Offenders against one cardinality limit that a shard remembers.
+pub const CARDINALITY_OFFENDERS_MAX: usize = 256;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidemark_core::cardinality::Limit;
 use tidemark_query::limits::{CACHE_BYTES, QUERY_BYTES_MAX};
 
 use crate::config::scalars::{ByteSize, Duration};
@@ -188,6 +189,12 @@ pub(crate) struct ServeFlags {
     /// When a sample counts as stored
     #[arg(long = "wal.sync", default_value = "commit")]
     pub(crate) wal_sync: WalSync,
+    /// A limit on series, such as job:active=200000 or metric:active=100000,hour=20000; may be given many times
+    #[arg(long = "cardinality.limit", value_name = "SCOPE:KIND=N,...")]
+    pub(crate) cardinality_limits: Vec<Limit>,
+    /// Percent of the memory above which new series are refused; 0 is never
+    #[arg(long = "storage.memory-watermark", default_value_t = 90, value_parser = clap::value_parser!(u8).range(0..=100), value_name = "PERCENT")]
+    pub(crate) memory_watermark: u8,
     /// Where to listen
     #[arg(long = "web.listen-address", default_value = "127.0.0.1:9090", value_parser = listen_address, value_name = "ADDRESS")]
     pub(crate) listen_address: SocketAddr,
@@ -274,6 +281,11 @@ impl ServeFlags {
             ("storage.retention.percentage", self.retention_percentage.to_string()),
             ("storage.shards", self.shards.map(|n| n.to_string()).unwrap_or_default()),
             ("wal.sync", word(&self.wal_sync)),
+            (
+                "cardinality.limit",
+                self.cardinality_limits.iter().map(Limit::to_string).collect::<Vec<_>>().join(" "),
+            ),
+            ("storage.memory-watermark", self.memory_watermark.to_string()),
             ("web.listen-address", self.listen_address.to_string()),
             ("web.max-connections", self.max_connections.to_string()),
             ("web.read-timeout", self.read_timeout.to_string()),

@@ -15,6 +15,7 @@ mod http;
 mod jobs;
 mod limits;
 mod logs;
+mod memory;
 mod metrics;
 mod node;
 mod queries;

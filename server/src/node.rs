@@ -49,6 +49,7 @@ use crate::limits::{
     BACKLOG, EXEMPLARS_MAX, KNOWN_SERIES_UNUSED_MAX, MAINTAIN_EVERY, QUERY_LOG_EVERY, TICK_EVERY,
     WAL_SYNC_INTERVAL,
 };
+use crate::memory::Watermark;
 use crate::metrics::counters::Counters;
 use crate::queries::Queries;
 use crate::settings::{Settings, Source};
@@ -101,6 +102,7 @@ impl Plan {
             exemplars_max,
             progress: Arc::clone(&self.progress),
             out_of_order_window_ms: Arc::clone(&self.out_of_order_window_ms),
+            cardinality: self.flags.cardinality_limits.clone().into(),
             ..ShardOptions::default()
         }
     }
@@ -120,6 +122,8 @@ pub(crate) struct Node {
     pub(crate) bodies: BodyBudget,
     /// Memory of finished remote writes.
     pub(crate) spare: Spare,
+    /// When new series are shed.
+    pub(crate) memory: Watermark,
     /// The series that remote-write senders of this core have sent before.
     pub(crate) known: RefCell<KnownSeries>,
     /// The queries of this core: lists and log.
@@ -209,6 +213,9 @@ async fn tick(node: Rc<Node>) {
             known_since = clock::Instant::now();
             node.known.borrow_mut().forget_unused();
         }
+        if let Some(shedding) = node.memory.look() {
+            node.shed_new_series(shedding);
+        }
         for shard in node.local_shards() {
             if let Err(error) = shard.tick().await {
                 tracing::error!(%error, shard = %shard.dir().display(), "background work failed, and is tried again");
@@ -270,6 +277,7 @@ impl Node {
             connections: Rc::default(),
             bodies: BodyBudget::new(),
             spare: Spare::default(),
+            memory: Watermark::of_percent(plan.flags.memory_watermark),
             known: RefCell::default(),
             queries: Rc::default(),
             query_turns: Semaphore::new(
@@ -419,6 +427,22 @@ impl Node {
         Ok(())
     }
 
+    /// Refuses new series in the shards of this core, or no more.
+    fn shed_new_series(&self, shedding: bool) {
+        let bytes = self.memory.bytes();
+        if shedding {
+            tracing::warn!(
+                watermark_bytes = bytes,
+                "memory is short: new series are refused, existing ones keep flowing"
+            );
+        } else {
+            tracing::info!(watermark_bytes = bytes, "memory is enough again: new series are taken");
+        }
+        for shard in self.local_shards() {
+            shard.shed_new_series(shedding);
+        }
+    }
+
     /// Says which targets cannot be; once, since it is the same on every core.
     fn note(&self, applied: &Applied) {
         if self.ctx.core == 0 {
@@ -478,7 +502,7 @@ impl Node {
     }
 
     /// As [`Node::on_every_core`], for what takes its time.
-    async fn do_on_every_core<T: Send + 'static, F: Future<Output = T> + 'static>(
+    pub(crate) async fn do_on_every_core<T: Send + 'static, F: Future<Output = T> + 'static>(
         &self,
         f: impl Fn(Rc<Node>) -> F + Send + Sync + 'static,
     ) -> Result<Vec<T>, CoreGone> {

@@ -413,6 +413,16 @@ impl Head {
         self.visit.get()
     }
 
+    /// Series whose label `name` has this value.
+    pub fn series_with(&self, name: &str, value: &str) -> usize {
+        self.symbols.find(name, value).map_or(0, |symbol| self.index.series_of(symbol))
+    }
+
+    /// Distinct values of the label `name`.
+    pub fn values_of(&self, name: &str) -> usize {
+        self.index.value_count(name)
+    }
+
     /// How many series there are.
     pub fn series_count(&self) -> usize {
         self.series.len()

@@ -163,6 +163,16 @@ impl MemoryIndex {
         pairs.iter().map(|&symbol| (symbol, self.postings[symbol as usize].as_slice().len()))
     }
 
+    /// How many series have the pair.
+    pub fn series_of(&self, symbol: Symbol) -> usize {
+        self.postings.get(symbol as usize).map_or(0, |postings| postings.as_slice().len())
+    }
+
+    /// How many distinct values the label called `name` has.
+    pub fn value_count(&self, name: &str) -> usize {
+        self.names.get(name).map_or(0, |label| label.pairs.len())
+    }
+
     /// Label names with the number of their values and of the series that have them.
     pub fn label_counts(&self) -> impl Iterator<Item = (&str, usize, usize)> {
         self.names.iter().map(|(name, label)| (&**name, label.pairs.len(), label.series))

@@ -11,6 +11,7 @@ use hashbrown::HashSet;
 use super::ShardOptions;
 use super::late::{Judgement, Known, Late};
 use crate::append::{AppendOutcome, Refusal, RefusalKind, SeriesView};
+use crate::cardinality::Guard;
 use crate::head::Head;
 use crate::head::details::{SampleDetail, encode_detail};
 use crate::head::record::{AppendEncoder, KIND_APPEND, KIND_DETAIL, KIND_OUT_OF_ORDER, Record};
@@ -74,6 +75,7 @@ pub(super) struct Bounds {
     newest_ms: TimestampMs,
     /// How much older than the newest sample of the shard a late one may be, in ms; 0 admits none.
     pub(super) late_ms_max: i64,
+    now_ms: TimestampMs,
     series_max: usize,
 }
 
@@ -83,6 +85,7 @@ impl Bounds {
         Bounds {
             newest_ms: now_ms.saturating_add(options.future_ms_max),
             late_ms_max: options.out_of_order_window_ms.load(Ordering::Relaxed),
+            now_ms,
             series_max: options.series_max as usize,
         }
     }
@@ -95,9 +98,11 @@ impl<'a> Admission<'a> {
         pending: &mut Option<SeriesView<'a>>,
         head: &Head,
         bounds: &Bounds,
+        guard: &mut Guard,
         outcome: &mut AppendOutcome,
         room: Room,
     ) -> Self {
+        guard.begin_record();
         let Room { mut payload, series } = room;
         payload.clear();
         let mut admission = Admission {
@@ -113,7 +118,7 @@ impl<'a> Admission<'a> {
             && let Some(view) = pending.take().or_else(|| batch.next())
         {
             let (now, later) = split(view);
-            if admission.admit(now, head, stamp, bounds, outcome).is_err() {
+            if admission.admit(now, head, stamp, bounds, guard, outcome).is_err() {
                 *pending = Some(view);
                 break;
             }
@@ -161,6 +166,7 @@ impl<'a> Admission<'a> {
         head: &Head,
         stamp: u32,
         bounds: &Bounds,
+        guard: &mut Guard,
         outcome: &mut AppendOutcome,
     ) -> Result<(), SeenBefore> {
         if view.samples.is_empty() {
@@ -176,7 +182,7 @@ impl<'a> Admission<'a> {
             }
             None if self.begun.contains(&view.fingerprint) => return Err(SeenBefore),
             None => {
-                if let Some(kind) = self.refuses_series(&view, bounds) {
+                if let Some(kind) = self.refuses_series(&view, head, bounds, guard) {
                     let first_ms = view.samples.first().map_or(0, |sample| sample.timestamp_ms);
                     refuse(outcome, view.samples.len() as u64, kind, &view, head, first_ms);
                     return Ok(());
@@ -221,7 +227,13 @@ impl<'a> Admission<'a> {
     }
 
     /// Why a new series may not begin.
-    fn refuses_series(&self, view: &SeriesView<'_>, bounds: &Bounds) -> Option<RefusalKind> {
+    fn refuses_series(
+        &self,
+        view: &SeriesView<'_>,
+        head: &Head,
+        bounds: &Bounds,
+        guard: &mut Guard,
+    ) -> Option<RefusalKind> {
         let valid = !view.labels.is_empty()
             && view.labels.len() <= SERIES_LABELS_BYTES_MAX
             && is_canonical(view.labels)
@@ -230,7 +242,10 @@ impl<'a> Admission<'a> {
             return Some(RefusalKind::InvalidLabels);
         }
         let full = self.series_count >= bounds.series_max || self.next_series >= SERIES_NUMBER_END;
-        full.then_some(RefusalKind::SeriesLimit)
+        if full {
+            return Some(RefusalKind::SeriesLimit);
+        }
+        guard.refuses(head, view.fingerprint, view.labels, bounds.now_ms)
     }
 
     fn admit_samples(

@@ -63,8 +63,10 @@ impl Inner {
     ) -> Result<bool> {
         let before = outcome.counts();
         let room = Room { payload: self.payload.take(), series: *left };
+        let (head, mut guard) = (self.head.borrow(), self.guard.borrow_mut());
         let mut admission =
-            Admission::take(series, pending, &self.head.borrow(), bounds, outcome, room);
+            Admission::take(series, pending, &head, bounds, &mut guard, outcome, room);
+        drop((head, guard));
         *left = left.saturating_sub(admission.len());
         if !admission.is_empty() {
             if let Err(error) = self.log(&admission) {

@@ -35,6 +35,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
+use crate::cardinality::{Guard, Limit, LimitStatus};
 use crate::catalog::Catalog;
 use crate::chunks::ChunkStore;
 use crate::error::{Error, Result};
@@ -68,6 +69,8 @@ pub struct ShardOptions {
     /// How late a sample may come after newer ones of its series, in ms; shared by all shards of the process, and may be
     /// changed while they run. 0 refuses all such samples.
     pub out_of_order_window_ms: Arc<AtomicI64>,
+    /// Limits on new series.
+    pub cardinality: Arc<[Limit]>,
     /// Where opening tells how far it is; shared by all shards of the process.
     pub progress: Arc<ReplayProgress>,
 }
@@ -82,6 +85,7 @@ impl Default for ShardOptions {
             exemplars_max: SHARD_EXEMPLARS_MAX,
             future_ms_max: FUTURE_MS_MAX,
             out_of_order_window_ms: Arc::new(AtomicI64::new(OUT_OF_ORDER_WINDOW_MS)),
+            cardinality: Arc::default(),
             progress: Arc::default(),
         }
     }
@@ -105,6 +109,7 @@ struct Inner {
     truncation: RefCell<Option<Rc<()>>>,
     counters: RefCell<Counters>,
     changes: RefCell<changes::Changes>,
+    guard: RefCell<Guard>,
     /// Used again: the record of an append.
     payload: Cell<Vec<u8>>,
     /// The series that the next tick begins to examine for being idle.
@@ -133,6 +138,16 @@ impl Shard {
     /// The disk that it is on.
     pub fn disk(&self) -> &Disk {
         &self.0.disk
+    }
+
+    /// Refuses every new series from now on, or no more: for when memory is short.
+    pub fn shed_new_series(&self, shedding: bool) {
+        self.0.guard.borrow_mut().shed(shedding);
+    }
+
+    /// What each cardinality limit has refused here, with at most `offenders` offenders.
+    pub fn limits(&self, offenders: usize) -> Vec<LimitStatus> {
+        self.0.guard.borrow().status(offenders)
     }
 
     /// Its write-ahead log.

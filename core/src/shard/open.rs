@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::stats::Counters;
 use super::{Inner, Shard, ShardOptions};
+use crate::cardinality::Guard;
 use crate::catalog::Catalog;
 use crate::checkpoint;
 use crate::chunks::ChunkStore;
@@ -85,6 +86,7 @@ impl Shard {
             directory: directory.to_owned(),
             retention: Cell::new(options.retention),
             compaction_failed: Cell::new(None),
+            guard: RefCell::new(Guard::new(&options.cardinality, options.shards)),
             options,
             head,
             wal,

@@ -186,6 +186,17 @@ impl Shard {
         self.0.head.borrow().top_labels(limit)
     }
 
+    /// Series by value of the label `name`, the largest first, at most `limit`. Walks through the values.
+    pub fn value_counts(&self, name: &str, limit: usize) -> Vec<LabelCount> {
+        let head = self.0.head.borrow();
+        let value = |symbol| head.symbols().pair(symbol).1.to_owned();
+        let mut rows: Vec<_> = head.index().label_pairs(name).collect();
+        rows.sort_unstable_by_key(|&(_, series)| std::cmp::Reverse(series));
+        let rows = rows.into_iter().take(limit);
+        rows.map(|(symbol, count)| LabelCount { name: value(symbol), count: count as u64 })
+            .collect()
+    }
+
     /// Heap bytes of series, symbols and index, without the chunks. Walks through the index.
     pub fn index_bytes(&self) -> u64 {
         self.0.head.borrow().byte_len() as u64

@@ -223,6 +223,16 @@ pub fn apply(rules: &[Rule], set: &mut LabelSet) -> bool {
     rules.iter().all(|rule| rule.apply(set))
 }
 
+/// What each rule in turn makes of `set`, and whether the set is still kept; after one that drops it there is nothing.
+pub fn steps(rules: &[Rule], set: &LabelSet) -> Vec<Option<LabelSet>> {
+    let (mut set, mut kept) = (set.clone(), true);
+    let mut step = |rule: &Rule| {
+        kept = kept && rule.apply(&mut set);
+        kept.then(|| set.clone())
+    };
+    rules.iter().map(&mut step).collect()
+}
+
 /// The last eight bytes of the MD5 sum, most significant first: the hash by which `hashmod` has always dealt targets.
 fn hash(source: &str) -> u64 {
     let sum: [u8; 16] = Md5::digest(source.as_bytes()).into();

@@ -260,3 +260,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn steps_show_what_each_rule_does() {
+    let replace = RuleOptions {
+        source_labels: vec!["a".into()],
+        target_label: "b".into(),
+        ..RuleOptions::default()
+    };
+    let drop = RuleOptions {
+        source_labels: vec!["b".into()],
+        regex: "1".into(),
+        action: Action::Drop,
+        ..RuleOptions::default()
+    };
+    let rules = [replace.clone(), drop, replace].map(|options| Rule::new(options).unwrap());
+    let steps = steps(&rules, &[("a", "1")].into_iter().collect());
+    assert_eq!(steps[0].as_ref().unwrap().get("b"), "1");
+    assert!(steps[1].is_none() && steps[2].is_none());
+}

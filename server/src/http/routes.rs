@@ -15,7 +15,7 @@ use tidemark_core::runtime::clock::Instant;
 
 use super::answer::{Answer, Reply};
 use super::handlers::{
-    admin, alerting, lifecycle, pages, queries, query, status, targets, tsdb, write,
+    admin, alerting, cardinality, lifecycle, pages, queries, query, status, targets, tsdb, write,
 };
 use super::life::Busy;
 use super::request::Request;
@@ -73,7 +73,13 @@ pub(crate) const ROUTES: &[Route] = routes! {
     GET  "/api/v1/metadata"                => query::metadata;
     GET  "/api/v1/targets"                 => targets::targets;
     GET  "/api/v1/targets/metadata"        => targets::metadata;
+    GET  "/api/v1/targets/relabel_steps"   => targets::relabel_steps, at_once;
     GET  "/api/v1/scrape_pools"            => targets::pools;
+    GET  "/api/v1/cardinality/metric_names" => cardinality::metric_names;
+    GET  "/api/v1/cardinality/label_names" => cardinality::label_names;
+    GET  "/api/v1/cardinality/label_values" => cardinality::label_values;
+    GET  "/api/v1/cardinality/label_pairs" => cardinality::label_pairs;
+    GET  "/api/v1/cardinality/limits"      => cardinality::limits;
     GET  "/api/v1/rules"                   => alerting::rules;
     GET  "/api/v1/alerts"                  => alerting::alerts;
     GET  "/api/v1/alertmanagers"           => alerting::alertmanagers;

@@ -71,6 +71,12 @@ pub(crate) async fn exposition(node: &Node) -> Result<String, CoreGone> {
     scrapes(&mut text, &reports);
     let shards: Vec<&ShardStats> = reports.iter().flat_map(|report| &report.shards).collect();
     storage(&mut text, &shards);
+    text.single(
+        "tidemark_memory_shedding",
+        Kind::Gauge,
+        "Whether new series are refused because memory is short.",
+        u8::from(node.memory.is_shedding()),
+    );
     let load = node.load();
     text.single(
         "tidemark_config_last_reload_successful",

@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod alerting;
+pub(crate) mod cardinality;
 pub(crate) mod lifecycle;
 pub(crate) mod pages;
 pub(crate) mod queries;

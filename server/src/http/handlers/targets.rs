@@ -10,6 +10,8 @@ use serde::Serialize;
 use serde_json::json;
 use tidemark_core::model::labels::Labels;
 use tidemark_core::model::matcher::Matcher;
+use tidemark_ingest::label_set::LabelSet;
+use tidemark_ingest::relabel;
 use tidemark_ingest::scrape::status::{DroppedTarget, TargetMetadata, TargetStatus};
 use tidemark_query::parser::parse_metric_selector;
 
@@ -122,4 +124,37 @@ pub(crate) async fn metadata(node: Rc<Node>, request: Request) -> Answer {
 
 fn pass(labels: &Labels, matchers: &[Matcher]) -> bool {
     matchers.iter().all(|matcher| matcher.matches(labels.get(matcher.name()).unwrap_or("")))
+}
+/// What the relabelling of job `scrapePool` makes of the labels given as a JSON object, rule by rule.
+pub(crate) async fn relabel_steps(node: Rc<Node>, request: Request) -> Answer {
+    let bad = |message: &str| Answer::api_error(StatusCode::BAD_REQUEST, "bad_data", message);
+    let params = match request.params().await {
+        Ok(params) => params,
+        Err(error) => return error.answer(),
+    };
+    let (pool, labels) = (params.get("scrapePool"), params.get("labels"));
+    if pool.is_empty() {
+        return bad("no scrapePool parameter provided");
+    }
+    if labels.is_empty() {
+        return bad("no labels parameter provided");
+    }
+    let labels: BTreeMap<String, String> = match serde_json::from_str(labels) {
+        Ok(labels) => labels,
+        Err(error) => return bad(&format!("error parsing labels: {error}")),
+    };
+    let settings = node.settings();
+    let job = settings.jobs.iter().find(|job| job.name == pool);
+    let config = settings.config.scrape_configs.iter().find(|job| job.job_name == pool);
+    let Some((job, config)) = job.zip(config) else {
+        let message = format!("error getting scrape config: scrape pool {pool:?} not found");
+        return bad(&message);
+    };
+    let set: LabelSet = labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let steps = relabel::steps(&job.relabel_rules, &set);
+    let shown = config.relabel_configs.iter().zip(&steps).map(|(rule, step)| {
+        let output = step.iter().flat_map(LabelSet::iter).collect::<BTreeMap<_, _>>();
+        json!({ "rule": rule, "output": output, "keep": step.is_some() })
+    });
+    Answer::data(&json!({ "steps": shown.collect::<Vec<_>>() }))
 }

@@ -202,7 +202,7 @@ fn answer(report: &Report, outcome: &AppendOutcome) -> Answer {
     if message.is_empty() {
         return Answer::empty(StatusCode::NO_CONTENT);
     }
-    if outcome.refused_as(RefusalKind::SeriesLimit) > 0 {
+    if RefusalKind::all().any(|k| k.is_of_new_series() && outcome.refused_as(k) > 0) {
         return Answer::error(StatusCode::TOO_MANY_REQUESTS, &message)
             .retry_after(RETRY_SECONDS * 30);
     }
