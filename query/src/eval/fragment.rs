@@ -96,6 +96,7 @@ pub async fn run(fragment: Arc<Fragment>, shard: &Shard) -> Result<Gathered, Que
             fragment.add_series(labels, &mut columns, &mut scratch, &mut groups, &mut gathered)?;
         }
         gathered.seen = scratch.take_step_counts();
+        gathered.notes.add_storage(selection.warnings());
     }
     gathered.groups = groups.map(Groups::into_partial);
     gathered.cost.seconds = watch.seconds();

@@ -4,7 +4,7 @@
 //! thousand series with the same flaw cost twenty thousand look-ups and one line. Shards collect their own; the
 //! querying core merges them and writes the text, with the place in the query.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use tidemark_core::model::histogram::GoFloat;
@@ -195,6 +195,8 @@ struct Note {
 #[derive(Clone, Debug, Default)]
 pub struct Notes {
     by_kind: BTreeMap<NoteKind, BTreeMap<String, Note>>,
+    /// What the storage has to say, of no place in the query.
+    storage: BTreeSet<String>,
 }
 
 impl Notes {
@@ -207,6 +209,11 @@ impl Notes {
     pub fn add_monotonicity(&mut self, subject: &str, pos: PosRange, place: Monotonicity) {
         let note = Note { pos, occurrences: 1, monotonicity: Some(place) };
         self.put(NoteKind::ForcedMonotonicity, subject, note);
+    }
+
+    /// Takes over what the storage has to say: which samples are missing.
+    pub fn add_storage(&mut self, warnings: Vec<String>) {
+        self.storage.extend(warnings);
     }
 
     fn put(&mut self, kind: NoteKind, subject: &str, note: Note) {
@@ -227,6 +234,7 @@ impl Notes {
 
     /// Takes over the notes of another part.
     pub fn merge(&mut self, other: Notes) {
+        self.storage.extend(other.storage);
         for (kind, subjects) in other.by_kind {
             for (subject, note) in subjects {
                 self.put(kind, &subject, note);
@@ -236,12 +244,13 @@ impl Notes {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.by_kind.is_empty()
+        self.by_kind.is_empty() && self.storage.is_empty()
     }
 
     /// The warnings and infos as the API gives them, each with its place in `query`.
     pub fn texts(&self, query: &str) -> (Vec<String>, Vec<String>) {
-        let (mut warnings, mut infos) = (Vec::new(), Vec::new());
+        let mut warnings: Vec<String> = self.storage.iter().cloned().collect();
+        let mut infos = Vec::new();
         for (kind, subjects) in &self.by_kind {
             for (subject, note) in subjects {
                 let mut text = kind.text(subject);

@@ -58,7 +58,9 @@ async fn of_selector(
         .map_err(|e| storage_error(&e))?;
     let mut series = Vec::new();
     for answer in answers {
-        series.extend(answer?);
+        let (found, warnings) = answer?;
+        series.extend(found);
+        evaluator.notes.borrow_mut().add_storage(warnings);
     }
     evaluator.trace.seen(Steps::instant(time_ms), &[evaluator.budget.samples_seen()]);
     Ok(series)
@@ -71,7 +73,7 @@ async fn read(
     spec: WindowSpec,
     time_ms: TimestampMs,
     budget: &Budget,
-) -> Result<Vec<Series>, QueryError> {
+) -> Result<(Vec<Series>, Vec<String>), QueryError> {
     let (after, to) = spec.reach(spec.end(time_ms));
     let range = TimeRange::new(after.saturating_add(1), to);
     let selection = shard.select(matchers, range).await.map_err(|e| storage_error(&e))?;
@@ -121,7 +123,7 @@ async fn read(
             out.push(series);
         }
     }
-    Ok(out)
+    Ok((out, selection.warnings()))
 }
 
 async fn of_subquery(

@@ -4,6 +4,7 @@ mod api_query;
 mod api_series;
 mod cache;
 mod costs;
+mod damaged;
 mod distribution;
 mod promql_scripts;
 mod reference_queries;
