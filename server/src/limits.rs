@@ -47,6 +47,11 @@ pub(crate) const KNOWN_SERIES_UNUSED_MAX: Duration = Duration::from_hours(1);
 /// How often shards look whether what takes long is due.
 pub(crate) const MAINTAIN_EVERY: Duration = Duration::from_secs(5);
 
+/// How often the address is tried that another process has, and the pause between: three seconds.
+pub(crate) const ADDRESS_ATTEMPTS: u32 = 30;
+/// The pause between two of them.
+pub(crate) const ADDRESS_PAUSE: Duration = Duration::from_millis(100);
+
 /// How often the log is made durable with `--wal.sync=interval`.
 pub(crate) const WAL_SYNC_INTERVAL: Duration = Duration::from_millis(100);
 

@@ -1,5 +1,6 @@
 //! `tidemark serve`: from flags to running cores, and from their end to an exit code.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
@@ -11,7 +12,7 @@ use tidemark_core::shards;
 
 use crate::cli::ServeFlags;
 use crate::control;
-use crate::limits::DRAIN_MAX;
+use crate::limits::{ADDRESS_ATTEMPTS, ADDRESS_PAUSE, DRAIN_MAX};
 use crate::logs;
 use crate::node::{self, Plan};
 use crate::settings::{Settings, Source};
@@ -112,9 +113,19 @@ fn plan(flags: ServeFlags) -> Result<Plan, String> {
 }
 
 /// The address with a port, and nobody on it: the sockets of the cores share theirs (`SO_REUSEPORT`), so that the kernel would
-/// share it with another server too instead of telling.
+/// share it with another server too instead of telling. A process that was killed keeps its sockets for a moment longer than it
+/// lives, since the kernel takes `io_uring` down afterwards; whoever starts the next one at once is not to fail for that.
+#[allow(clippy::disallowed_methods, reason = "no core runs yet")]
 fn free_address(address: SocketAddr) -> Result<SocketAddr, String> {
-    TcpListener::bind(address)
-        .and_then(|probe| probe.local_addr())
-        .map_err(|e| format!("cannot listen on {address}: {e}"))
+    let mut left = ADDRESS_ATTEMPTS;
+    loop {
+        left -= 1;
+        match TcpListener::bind(address).and_then(|probe| probe.local_addr()) {
+            Ok(address) => return Ok(address),
+            Err(error) if error.kind() == ErrorKind::AddrInUse && left > 0 => {
+                std::thread::sleep(ADDRESS_PAUSE);
+            }
+            Err(error) => return Err(format!("cannot listen on {address}: {error}")),
+        }
+    }
 }

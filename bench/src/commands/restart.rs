@@ -3,6 +3,7 @@
 //! Rounds that every connection has finished must be there to the last sample. Of the round that was under way, at least what was
 //! acknowledged must be.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::count::count;
 use crate::dataset::Dataset;
 use crate::http::Client;
 use crate::load::{Plan, Until};
+use crate::process::Server;
 use crate::report::{Cell, figure, name};
 use crate::systems::Target;
 
@@ -33,9 +35,25 @@ pub(super) struct Options {
     /// Seconds of full load before the kill.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// What ends the server in place of kill -9: a shell command that gets its process id as the last argument, such as one that
+    /// takes the disk away and brings it back.
+    #[arg(long, value_name = "COMMAND")]
+    end_by: Option<String>,
     /// Seconds to watch the CPU of the idle server afterwards.
     #[arg(long, default_value_t = 10)]
     idle_seconds: u64,
+}
+
+/// Ends the server in the middle of its work.
+fn end(server: &mut Server, by: Option<&str>) {
+    if let Some(command) = by {
+        let command = format!("{command} {}", server.pid());
+        match Command::new("sh").args(["-c", &command]).status() {
+            Ok(status) if status.success() => {}
+            outcome => note(&format!("{command}: {outcome:?}")),
+        }
+    }
+    server.kill();
 }
 
 pub(super) fn run(options: &Options, target: &mut Target) -> Outcome {
@@ -56,7 +74,7 @@ pub(super) fn run(options: &Options, target: &mut Target) -> Outcome {
     let sent = thread::scope(|scope| {
         scope.spawn(|| {
             thread::sleep(Duration::from_secs(options.seconds));
-            server.kill();
+            end(server, options.end_by.as_deref());
             killed.store(true, Ordering::Relaxed);
         });
         load.send(&url, Until::Elapsed(Duration::MAX), None, &killed)

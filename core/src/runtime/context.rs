@@ -18,6 +18,8 @@ pub(crate) trait Twin {
     fn now_ns(&self) -> u64;
     /// Virtual wall clock, milliseconds since the Unix epoch.
     fn wall_ms(&self) -> i64;
+    /// Sets the wall clock forward, or back.
+    fn jump_wall(&self, by_ms: i64);
     /// Ready once [`now_ns`](Twin::now_ns) has reached `deadline_ns`.
     fn sleep_until(&self, deadline_ns: u64) -> LocalBoxFuture<'static, ()>;
     /// Whether a task that offers to yield here is taken at its word (drawn from the seed).

@@ -60,6 +60,15 @@ pub fn run<T>(seed: u64, main: impl Future<Output = T>) -> T {
     }
 }
 
+/// Sets the wall clock of the simulation that runs on this thread forward, or back if `by_ms` is negative, as an operator or a time
+/// server does. Time that is measured, and timers, know nothing of it.
+///
+/// # Panics
+/// Outside [`run`].
+pub fn jump_wall_clock(by_ms: i64) {
+    context::twin().expect("a simulation runs on this thread").jump_wall(by_ms);
+}
+
 /// Says which seed was running when a panic passes through.
 struct SeedNote(u64);
 
@@ -75,6 +84,8 @@ struct Executor {
     seed: u64,
     random: RefCell<Random>,
     clock: Rc<Clock>,
+    /// How far the wall clock is off.
+    wall_off_ms: Cell<i64>,
     next_key: Cell<u64>,
     tasks: RefCell<BTreeMap<u64, SimTask>>,
     woken: Arc<Woken>,
@@ -132,6 +143,7 @@ impl Executor {
             seed,
             random: RefCell::new(Random::new(seed)),
             clock: Rc::default(),
+            wall_off_ms: Cell::new(0),
             next_key: Cell::new(MAIN + 1),
             tasks: RefCell::default(),
             woken: Arc::default(),
@@ -201,7 +213,11 @@ impl Twin for Executor {
     }
 
     fn wall_ms(&self) -> i64 {
-        EPOCH_MS + (self.clock.now_ns() / 1_000_000) as i64
+        EPOCH_MS + (self.clock.now_ns() / 1_000_000) as i64 + self.wall_off_ms.get()
+    }
+
+    fn jump_wall(&self, by_ms: i64) {
+        self.wall_off_ms.set(self.wall_off_ms.get() + by_ms);
     }
 
     fn sleep_until(&self, deadline_ns: u64) -> LocalBoxFuture<'static, ()> {

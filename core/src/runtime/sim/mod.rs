@@ -18,5 +18,5 @@ mod random;
 mod time;
 
 pub use disk::{SimDisk, SimFile, SimLock};
-pub use executor::run;
+pub use executor::{jump_wall_clock, run};
 pub use random::Random;
