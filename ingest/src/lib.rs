@@ -10,6 +10,7 @@
 //! * [`label_set::LabelSet`]: a label set while it is being changed;
 //! * [`scrape::Job`]: what to scrape, how often, and how.
 
+pub mod backfill;
 pub mod discovery;
 pub mod duration;
 pub mod known;

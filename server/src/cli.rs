@@ -31,6 +31,9 @@ pub(crate) enum Command {
     /// Ask a running server
     #[command(subcommand)]
     Query(Query),
+    /// Bring in samples of the past; no server may run on the data directory meanwhile
+    #[command(subcommand)]
+    Import(Import),
     /// Print the version
     Version,
 }
@@ -96,6 +99,41 @@ pub(crate) enum Query {
         /// The label whose values to print
         name: Option<String>,
     },
+}
+
+/// What to import.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Import {
+    /// The blocks in the data directory of a Prometheus
+    Prometheus {
+        /// The directory
+        directory: PathBuf,
+        #[command(flatten)]
+        into: ImportInto,
+    },
+    /// A file in the OpenMetrics text format, each of whose samples has its time
+    Openmetrics {
+        /// The file
+        file: PathBuf,
+        #[command(flatten)]
+        into: ImportInto,
+    },
+}
+
+/// Where to import.
+#[derive(Debug, Args)]
+pub(crate) struct ImportInto {
+    /// The data directory
+    #[arg(
+        long = "storage.path",
+        alias = "storage.tsdb.path",
+        default_value = "data",
+        value_name = "DIR"
+    )]
+    pub(crate) storage_path: PathBuf,
+    /// Shards of a new data directory; the number of cores if not given
+    #[arg(long = "storage.shards", value_name = "N")]
+    pub(crate) shards: Option<u32>,
 }
 
 /// Which server.

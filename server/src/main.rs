@@ -3,7 +3,7 @@
 //! * [`serve`] starts a [`node`] on each core: shards, listener, scraper, counters;
 //! * [`control`] is the thread beside the cores, which discovers targets;
 //! * [`http`] is what the world talks to, [`config`] what it writes down;
-//! * [`check`] and [`ask`] are the two commands that need no running core.
+//! * [`check`] and [`ask`] are the two commands that need no running core, [`import`] starts one for itself.
 
 mod ask;
 mod check;
@@ -12,6 +12,7 @@ mod config;
 mod control;
 mod failures;
 mod http;
+mod import;
 mod jobs;
 mod limits;
 mod logs;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Some(Command::Serve(flags)) => serve::run(*flags),
         Some(Command::Check(check)) => check::run(check),
         Some(Command::Query(query)) => ask::run(&query),
+        Some(Command::Import(import)) => import::run(&import),
         Some(Command::Version) => {
             println!("tidemark {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

@@ -76,19 +76,11 @@ impl SampleColumns {
 
     /// Adds the samples of `other`, which are all later.
     pub fn extend_from(&mut self, other: &SampleColumns) {
-        self.extend_part(other, 0..other.len());
-    }
-
-    /// Adds the samples of `other` at these places, which are all later.
-    fn extend_part(&mut self, other: &SampleColumns, places: Range<usize>) {
-        let (before, after) = (self.len(), self.len() + places.len());
-        self.timestamps.extend_from_slice(&other.timestamps[places.clone()]);
-        self.values.extend_from_slice(&other.values[places.clone()]);
-        let of = |len: usize| if len == 0 { 0..0 } else { places.clone() };
-        let histograms = &other.histograms[of(other.histograms.len())];
-        extend_optional(&mut self.histograms, histograms, before, after);
-        let starts = &other.start_timestamps[of(other.start_timestamps.len())];
-        extend_optional(&mut self.start_timestamps, starts, before, after);
+        let (before, after) = (self.len(), self.len() + other.len());
+        self.timestamps.extend_from_slice(&other.timestamps);
+        self.values.extend_from_slice(&other.values);
+        extend_optional(&mut self.histograms, &other.histograms, before, after);
+        extend_optional(&mut self.start_timestamps, &other.start_timestamps, before, after);
     }
 
     /// Merges the samples of `other`, in the order of time, into those from number `from` on. Where both have a sample at one
@@ -99,23 +91,8 @@ impl SampleColumns {
         if follows {
             return self.extend_from(other);
         }
-        let mut mine = SampleColumns::new();
-        mine.extend_part(self, from..self.len());
-        self.truncate(from);
-        let (mut i, mut j) = (0, 0);
-        while i < mine.len() && j < other.len() {
-            let (t, theirs) = (mine.timestamps[i], other.timestamps[j]);
-            if t <= theirs {
-                self.extend_part(&mine, i..i + 1);
-                i += 1;
-                j += usize::from(t == theirs);
-            } else {
-                self.extend_part(other, j..j + 1);
-                j += 1;
-            }
-        }
-        self.extend_part(&mine, i..mine.len());
-        self.extend_part(other, j..other.len());
+        let merged = self.split_off(from).merged(other);
+        self.extend_from(&merged);
     }
 
     /// Adds `count` floats of 0 at time 0, and lends their times and values to be set.
@@ -140,9 +117,7 @@ impl SampleColumns {
             _ => true,
         };
         if !follows {
-            let mut tail = SampleColumns::new();
-            tail.extend_part(self, middle..self.len());
-            self.truncate(middle);
+            let tail = self.split_off(middle);
             self.merge_from(from, &tail);
         }
     }
@@ -293,7 +268,7 @@ mod tests {
         merged.merge_from(1, &columns);
         assert_eq!(merged.timestamps, [9, 1, 2, 3, 4]);
         assert_eq!(merged.values, [9.0, 1.0, -2.0, 3.0, -4.0]);
-        assert_eq!((merged.start_timestamps.len(), merged.histograms.len()), (5, 5));
+        assert!(merged.histograms.is_empty() && merged.start_timestamps.is_empty());
         merged.merge_tail(1, 3);
         merged.push(2, 7.0);
         merged.push(7, 7.0);

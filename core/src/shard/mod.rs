@@ -19,6 +19,7 @@ mod compact;
 mod cut;
 mod delete;
 mod exemplars;
+mod import;
 mod labels;
 mod late;
 mod open;
@@ -46,6 +47,7 @@ use crate::runtime::clock::Instant;
 use crate::runtime::disk::Disk;
 use crate::wal::{Wal, WalOptions};
 
+pub use import::BlockImport;
 pub use open::ReplayProgress;
 pub use select::Selection;
 use stats::Counters;

@@ -59,11 +59,28 @@ pub(crate) fn prometheus(config: &str) -> Component {
 /// The same with more arguments.
 pub(crate) fn prometheus_with(config: &str, arguments: &[&str]) -> Component {
     let (directory, port) = scratch();
+    let data = directory.path().join("data");
+    prometheus_on(config, arguments, &data, directory, port)
+}
+
+/// One that serves what is in a data directory, and scrapes nothing.
+pub(crate) fn prometheus_at(data: &Path) -> Component {
+    let (directory, port) = scratch();
+    prometheus_on("", &[], data, directory, port)
+}
+
+fn prometheus_on(
+    config: &str,
+    arguments: &[&str],
+    data: &Path,
+    directory: TempDir,
+    port: u16,
+) -> Component {
     let file = directory.path().join("prometheus.yml");
     std::fs::write(&file, config).expect("the configuration is written");
     let mut command = Command::new(program("prometheus"));
     command.arg(format!("--config.file={}", file.display()));
-    command.arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()));
+    command.arg(format!("--storage.tsdb.path={}", data.display()));
     command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
     command.args(arguments);
     Component::start(&mut command, port, directory, "/-/ready")

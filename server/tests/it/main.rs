@@ -22,6 +22,7 @@ mod discovery;
 mod disk_full;
 mod hang_up;
 mod idle;
+mod import;
 mod kill;
 mod lifecycle;
 mod peers;

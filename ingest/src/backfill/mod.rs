@@ -1,0 +1,3 @@
+//! Samples of the past, as other systems keep them on disk: pure functions of the bytes of their files.
+
+pub mod prometheus;
