@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidemark_core::cardinality::Limit;
+use tidemark_core::model::matcher::{MatchOp, Matcher};
 use tidemark_query::limits::{CACHE_BYTES, QUERY_BYTES_MAX};
 
 use crate::config::scalars::{ByteSize, Duration};
@@ -176,6 +177,35 @@ pub(crate) enum Feature {
     PromqlDurationExpr,
 }
 
+/// Origins whose pages may read the API.
+#[derive(Clone, Debug)]
+pub(crate) enum CorsOrigin {
+    /// All.
+    Any,
+    /// Those that match as a whole.
+    Matching(Matcher),
+}
+
+impl CorsOrigin {
+    /// Reads the regular expression.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if text == ".*" {
+            return Ok(CorsOrigin::Any);
+        }
+        let matcher = Matcher::new(MatchOp::Regex, "origin", text);
+        matcher.map(CorsOrigin::Matching).map_err(|error| error.to_string())
+    }
+}
+
+impl std::fmt::Display for CorsOrigin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CorsOrigin::Any => f.write_str(".*"),
+            CorsOrigin::Matching(matcher) => f.write_str(matcher.value()),
+        }
+    }
+}
+
 /// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
@@ -248,6 +278,9 @@ pub(crate) struct ServeFlags {
     /// Allow deleting series, rewriting and snapshots by POST to /api/v1/admin/tsdb/...
     #[arg(long = "web.enable-admin-api")]
     pub(crate) enable_admin_api: bool,
+    /// Origins whose pages may read the API, as a regular expression of the whole origin, such as 'https?://(a|b)[.]example'
+    #[arg(long = "web.cors.origin", default_value = ".*", value_parser = CorsOrigin::parse, value_name = "REGEX")]
+    pub(crate) cors_origin: CorsOrigin,
     /// How long a query may take
     #[arg(long = "query.timeout", default_value = "2m", value_parser = duration, value_name = "TIME")]
     pub(crate) query_timeout: Duration,
@@ -327,6 +360,7 @@ impl ServeFlags {
             ("web.listen-address", self.listen_address.to_string()),
             ("web.max-connections", self.max_connections.to_string()),
             ("web.read-timeout", self.read_timeout.to_string()),
+            ("web.cors.origin", self.cors_origin.to_string()),
             ("web.enable-lifecycle", self.enable_lifecycle.to_string()),
             ("web.enable-admin-api", self.enable_admin_api.to_string()),
             ("query.timeout", self.query_timeout.to_string()),

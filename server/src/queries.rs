@@ -292,7 +292,7 @@ mod tests {
             let line = log_line(&asked("up{a=\"b\"}"), 1.5, None, None);
             let line: serde_json::Value = serde_json::from_str(&line).unwrap();
             assert_eq!(line["params"]["query"], "up{a=\"b\"}");
-            assert_eq!(line["params"]["end"], "1970-01-01T00:01:00Z");
+            assert_eq!(line["params"]["end"], "1970-01-01T00:01:00.000Z");
             assert_eq!(line["stats"]["timings"]["execTotalTime"], 1.5);
             assert_eq!(line["httpRequest"]["clientIP"], "127.0.0.1");
         });

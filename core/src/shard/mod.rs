@@ -14,6 +14,7 @@
 
 mod admit;
 mod append;
+mod census;
 mod changes;
 mod compact;
 mod cut;
@@ -47,6 +48,7 @@ use crate::runtime::clock::Instant;
 use crate::runtime::disk::Disk;
 use crate::wal::{Wal, WalOptions};
 
+pub use census::{Census, PairCount};
 pub use import::BlockImport;
 pub use open::ReplayProgress;
 pub use select::Selection;

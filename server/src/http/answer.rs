@@ -1,7 +1,7 @@
 //! What a handler gives back, and how it becomes a response: status, headers, body, compressed if the client takes it.
 
 use std::convert::Infallible;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -17,7 +17,7 @@ use serde::Serialize;
 use tidemark_core::runtime::yield_if_needed;
 
 use super::life::Busy;
-use crate::limits::{GZIP_BYTES_MIN, GZIP_STEP_BYTES};
+use crate::limits::{COMPRESSED_BYTES_MIN, COMPRESSED_STEP_BYTES, ZSTD_LEVEL};
 
 /// JSON, as Prometheus labels it.
 pub(crate) const JSON: &str = "application/json";
@@ -96,22 +96,41 @@ impl Answer {
 
     /// Compresses the body where that helps and the client takes it; other tasks run in between.
     pub(crate) async fn compressed_for(mut self, request: &HeaderMap) -> Self {
-        if self.body.len() < GZIP_BYTES_MIN || self.headers.contains_key(CONTENT_ENCODING) {
+        if self.body.len() < COMPRESSED_BYTES_MIN || self.headers.contains_key(CONTENT_ENCODING) {
             return self;
         }
         self.headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-        if !takes_gzip(request) {
-            return self;
+        let Some(coding) = Coding::best(request) else { return self };
+        let packed = match coding {
+            Coding::Zstd => self.zstd().await,
+            Coding::Gzip => self.gzip().await,
+        };
+        // Writing to memory fails where there is none; the body as it is will do.
+        if let Ok(packed) = packed {
+            self.body = packed.into();
+            self.headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
         }
-        let mut encoder =
-            GzEncoder::new(Vec::with_capacity(self.body.len() / 4), Compression::fast());
-        for step in self.body.chunks(GZIP_STEP_BYTES) {
-            encoder.write_all(step).expect("writing to memory");
+        self
+    }
+
+    async fn gzip(&self) -> io::Result<Vec<u8>> {
+        let room = Vec::with_capacity(self.body.len() / 4);
+        let mut encoder = GzEncoder::new(room, Compression::fast());
+        for step in self.body.chunks(COMPRESSED_STEP_BYTES) {
+            encoder.write_all(step)?;
             yield_if_needed().await;
         }
-        self.body = encoder.finish().expect("writing to memory").into();
-        self.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        self
+        encoder.finish()
+    }
+
+    async fn zstd(&self) -> io::Result<Vec<u8>> {
+        let room = Vec::with_capacity(self.body.len() / 4);
+        let mut encoder = zstd::stream::write::Encoder::new(room, ZSTD_LEVEL)?;
+        for step in self.body.chunks(COMPRESSED_STEP_BYTES) {
+            encoder.write_all(step)?;
+            yield_if_needed().await;
+        }
+        encoder.finish()
     }
 
     /// The response; `busy` lives until its last byte is handed over.
@@ -123,8 +142,28 @@ impl Answer {
     }
 }
 
-/// Whether `Accept-Encoding` names gzip without refusing it (`q=0`).
-fn takes_gzip(request: &HeaderMap) -> bool {
+/// How a body is compressed, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    Zstd,
+    Gzip,
+}
+
+impl Coding {
+    fn name(self) -> &'static str {
+        match self {
+            Coding::Zstd => "zstd",
+            Coding::Gzip => "gzip",
+        }
+    }
+
+    /// The best that `Accept-Encoding` names without refusing it (`q=0`).
+    fn best(request: &HeaderMap) -> Option<Self> {
+        [Coding::Zstd, Coding::Gzip].into_iter().find(|coding| takes(request, coding.name()))
+    }
+}
+
+fn takes(request: &HeaderMap, wanted: &str) -> bool {
     let values = request.get_all(ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok());
     values.flat_map(|v| v.split(',')).any(|coding| {
         let mut parts = coding.split(';').map(str::trim);
@@ -132,7 +171,7 @@ fn takes_gzip(request: &HeaderMap) -> bool {
         let refused = parts.any(|p| {
             p.strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()).is_some_and(|q| q <= 0.0)
         });
-        name.eq_ignore_ascii_case("gzip") && !refused
+        name.eq_ignore_ascii_case(wanted) && !refused
     })
 }
 
@@ -196,6 +235,10 @@ mod tests {
                     assert_eq!(inflated, long().body);
                 }
             }
+            let answer = long().compressed_for(&accepting("gzip, zstd")).await;
+            assert_eq!(answer.headers[CONTENT_ENCODING], "zstd");
+            let plain = zstd::stream::decode_all(&*answer.body).unwrap();
+            assert_eq!(plain, long().body);
             let short = Answer::text("word").compressed_for(&accepting("gzip")).await;
             assert_eq!(short.body, "word");
         });

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, HeaderValue, ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, HeaderValue, ORIGIN, VARY,
 };
 use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::body::Incoming;
@@ -15,10 +15,12 @@ use tidemark_core::runtime::clock::Instant;
 
 use super::answer::{Answer, Reply};
 use super::handlers::{
-    admin, alerting, cardinality, lifecycle, pages, queries, query, status, targets, tsdb, write,
+    admin, alerting, cardinality, features, lifecycle, pages, queries, query, status, targets,
+    tsdb, write,
 };
 use super::life::Busy;
 use super::request::Request;
+use crate::cli::CorsOrigin;
 use crate::node::Node;
 
 /// What answers a request.
@@ -85,6 +87,7 @@ pub(crate) const ROUTES: &[Route] = routes! {
     GET  "/api/v1/alertmanagers"           => alerting::alertmanagers;
     GET  "/api/v1/notifications"           => alerting::notifications, at_once;
     GET  "/api/v1/notifications/live"      => alerting::live_notifications, at_once;
+    GET  "/api/v1/features"                => features::features, at_once;
     FORM "/api/v1/status/active_queries"   => queries::active;
     FORM "/api/v1/status/top_queries"      => queries::top;
     GET  "/api/v1/status/buildinfo"        => status::build, at_once;
@@ -133,7 +136,7 @@ pub(crate) async fn respond(
         Found::Nothing => ("other", Answer::error(StatusCode::NOT_FOUND, "404 page not found")),
     };
     if path.starts_with("/api/") {
-        allow_origin(&parts.headers, &mut answer.headers);
+        allow_origin(&node.flags.cors_origin, &parts.headers, &mut answer.headers);
     }
     let answer = answer.compressed_for(&parts.headers).await;
     node.counters.http.count(label, answer.status.as_u16(), began.elapsed());
@@ -196,17 +199,28 @@ fn allow(answer: Answer, allowed: &[Method]) -> Answer {
     }
 }
 
-/// Lets pages of other origins read the answers, as Prometheus does by default.
-fn allow_origin(request: &HeaderMap, answer: &mut HeaderMap) {
-    if request.contains_key(ORIGIN) {
-        for (name, value) in [
-            (ACCESS_CONTROL_ALLOW_HEADERS, "Accept, Authorization, Content-Type, Origin"),
-            (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
-            (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-            (ACCESS_CONTROL_EXPOSE_HEADERS, "Date"),
-        ] {
-            answer.insert(name, HeaderValue::from_static(value));
+/// Lets pages of other origins read the answers: of those that `--web.cors.origin` matches. Pages of any origin are told so by
+/// `*`, which no credentials go with.
+fn allow_origin(allowed: &CorsOrigin, request: &HeaderMap, answer: &mut HeaderMap) {
+    let Some(origin) = request.get(ORIGIN) else { return };
+    let any = HeaderValue::from_static("*");
+    let shown = match allowed {
+        CorsOrigin::Any => any,
+        CorsOrigin::Matching(pattern) => {
+            answer.insert(VARY, HeaderValue::from_static("Origin"));
+            if !origin.to_str().is_ok_and(|origin| pattern.matches(origin)) {
+                return;
+            }
+            origin.clone()
         }
+    };
+    answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, shown);
+    for (name, value) in [
+        (ACCESS_CONTROL_ALLOW_HEADERS, "Accept, Authorization, Content-Type, Origin"),
+        (ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
+        (ACCESS_CONTROL_EXPOSE_HEADERS, "Date"),
+    ] {
+        answer.insert(name, HeaderValue::from_static(value));
     }
 }
 
@@ -242,6 +256,27 @@ mod tests {
         ] {
             assert_eq!(name(path, method.clone()), expected, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn origins_that_match_may_read() {
+        let request =
+            HeaderMap::from_iter([(ORIGIN, HeaderValue::from_static("http://a.example"))]);
+        for (flag, expected) in [
+            (".*", Some("*")),
+            ("http://.*[.]example", Some("http://a.example")),
+            ("http://.*", Some("http://a.example")),
+            ("a.example", None),
+        ] {
+            let mut answer = HeaderMap::new();
+            allow_origin(&CorsOrigin::parse(flag).unwrap(), &request, &mut answer);
+            let shown = answer.get(ACCESS_CONTROL_ALLOW_ORIGIN).map(|v| v.to_str().unwrap());
+            assert_eq!(shown, expected, "{flag}");
+        }
+        let mut answer = HeaderMap::new();
+        allow_origin(&CorsOrigin::Any, &HeaderMap::new(), &mut answer);
+        assert!(answer.is_empty());
+        assert!(CorsOrigin::parse("(").is_err());
     }
 
     #[test]

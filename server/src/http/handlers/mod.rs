@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 pub(crate) mod alerting;
 pub(crate) mod cardinality;
+pub(crate) mod features;
 pub(crate) mod lifecycle;
 pub(crate) mod pages;
 pub(crate) mod queries;

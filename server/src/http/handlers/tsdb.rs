@@ -1,27 +1,27 @@
 //! `/api/v1/status/tsdb`: how much is in the heads, and which names and labels have most of it.
 //!
-//! Series are counted exactly, since each lies in one shard. A label's value may occur in several shards; of distinct values
-//! (and of label pairs) the largest count of any shard is shown, which is exact when there is one shard and a little low else.
+//! The lists are exact whatever the number of shards: a pair of label name and value that lies in several of them is one pair. What
+//! the shards count is added up by hashes of the values; the texts of what is shown are asked for in a second round.
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use hashbrown::HashSet;
 use http::StatusCode;
 use serde_json::{Value, json};
-use tidemark_core::shard::{LabelCount, ShardStats, TopLabels};
+use tidemark_core::model::labels::METRIC_NAME;
+use tidemark_core::shard::{Census, ShardStats};
 
 use crate::http::answer::Answer;
 use crate::http::request::Request;
-use crate::node::Node;
+use crate::node::{CoreGone, Node};
 
 /// Rows of each table unless `limit` says otherwise.
 const LIMIT_DEFAULT: usize = 10;
 
 /// Rows at most.
 const LIMIT_MAX: usize = 10_000;
-
-/// How many more rows each shard gives than are shown, so that the sums of the largest are right.
-const SHARD_FACTOR: usize = 10;
 
 /// See the module.
 pub(crate) async fn tsdb(node: Rc<Node>, request: Request) -> Answer {
@@ -37,12 +37,8 @@ pub(crate) async fn tsdb(node: Rc<Node>, request: Request) -> Answer {
             _ => return bad("limit must be a positive number"),
         },
     };
-    let each = move |node: &Node| {
-        let shards = node.local_shards().into_iter();
-        shards.map(|s| (s.stats(), s.top_labels(limit * SHARD_FACTOR))).collect::<Vec<_>>()
-    };
-    match node.on_every_core(each).await {
-        Ok(all) => Answer::data(&status(&all.into_iter().flatten().collect::<Vec<_>>(), limit)),
+    match status(&node, limit).await {
+        Ok(status) => Answer::data(&status),
         Err(error) => error.answer(),
     }
 }
@@ -51,65 +47,129 @@ fn bad(message: &str) -> Answer {
     Answer::api_error(StatusCode::BAD_REQUEST, "bad_data", message)
 }
 
-fn status(shards: &[(ShardStats, TopLabels)], limit: usize) -> Value {
-    let ranges = || shards.iter().filter_map(|(stats, _)| stats.range);
+async fn status(node: &Node, limit: usize) -> Result<Value, CoreGone> {
+    let count = |node: &Node| {
+        let shards = node.local_shards().into_iter();
+        shards.map(|shard| (shard.stats(), shard.census())).collect::<Vec<_>>()
+    };
+    let (mut stats, mut pairs) = (Vec::new(), Pairs::default());
+    for (of_shard, census) in node.on_every_core(count).await?.into_iter().flatten() {
+        stats.push(of_shard);
+        pairs.add(&census);
+    }
+    let shown = Arc::new(pairs.largest(limit));
+    let wanted = Arc::clone(&shown);
+    let texts = move |node: &Node| {
+        let shards = node.local_shards().into_iter();
+        shards.map(|shard| shard.values_of(&wanted)).collect::<Vec<_>>()
+    };
+    let texts = node.on_every_core(texts).await?.into_iter().flatten().flatten().collect();
+    Ok(page(&stats, &pairs, &texts, limit))
+}
+
+type Key = (String, u64);
+
+/// The pairs of all shards.
+#[derive(Default)]
+struct Pairs(HashMap<Key, Counts>);
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    series: u64,
+    bytes: u64,
+}
+
+impl Pairs {
+    fn add(&mut self, census: &Census) {
+        for pair in &census.pairs {
+            let name = census.names[pair.name as usize].clone();
+            let counts = self.0.entry((name, pair.value_hash)).or_default();
+            counts.series += pair.series;
+            counts.bytes = u64::from(pair.value_bytes);
+        }
+    }
+
+    /// The pairs that are shown: the largest of all, and those of metric names.
+    fn largest(&self, limit: usize) -> HashSet<Key> {
+        let mut all: Vec<_> = self.0.iter().collect();
+        all.sort_unstable_by(|a, b| b.1.series.cmp(&a.1.series).then_with(|| a.0.cmp(b.0)));
+        let metrics = all.iter().filter(|(key, _)| key.0 == METRIC_NAME).take(limit);
+        all.iter().take(limit).chain(metrics).map(|(key, _)| (*key).clone()).collect()
+    }
+}
+
+fn page(shards: &[ShardStats], pairs: &Pairs, texts: &HashMap<Key, String>, limit: usize) -> Value {
+    let ranges = || shards.iter().filter_map(|stats| stats.range);
     // Prometheus' values of an empty head.
     let min = ranges().map(|r| r.start_ms).min().unwrap_or(i64::MAX);
     let max = ranges().map(|r| r.end_ms).max().unwrap_or(i64::MIN);
-    let sum = |of: fn(&ShardStats) -> u64| shards.iter().map(|(stats, _)| of(stats)).sum::<u64>();
-    let rows = |of: fn(&TopLabels) -> &[LabelCount], join: fn(u64, u64) -> u64| {
-        merged(shards.iter().map(|(_, top)| of(top)), join, limit)
-    };
-    let add = |a, b| a + b;
+    let sum = |of: fn(&ShardStats) -> u64| shards.iter().map(of).sum::<u64>();
+    let (mut values, mut bytes) = (HashMap::new(), HashMap::new());
+    for ((name, _), counts) in &pairs.0 {
+        *values.entry(name.clone()).or_insert(0) += 1;
+        *bytes.entry(name.clone()).or_insert(0) += counts.bytes;
+    }
+    let series = |key: &Key| pairs.0.get(key).map_or(0, |counts| counts.series);
+    let metrics = texts.iter().filter(|(key, _)| key.0 == METRIC_NAME);
+    let metrics = metrics.map(|(key, value)| (value.clone(), series(key)));
+    let largest = texts.iter().map(|(key, value)| (format!("{}={value}", key.0), series(key)));
     json!({
         "headStats": {
             "numSeries": sum(|s| s.series),
-            "numLabelPairs": shards.iter().map(|(_, top)| top.label_pairs).max().unwrap_or(0),
+            "numLabelPairs": pairs.0.len(),
             "chunkCount": sum(|s| s.chunks_open + s.chunks_sealed),
             "minTime": min,
             "maxTime": max,
         },
-        "seriesCountByMetricName": rows(|t| &t.series_by_metric, add),
-        "labelValueCountByLabelName": rows(|t| &t.values_by_label, u64::max),
-        "memoryInBytesByLabelName": rows(|t| &t.bytes_by_label, u64::max),
-        "seriesCountByLabelValuePair": rows(|t| &t.series_by_pair, add),
+        "seriesCountByMetricName": rows(metrics, limit),
+        "labelValueCountByLabelName": rows(values.into_iter(), limit),
+        "memoryInBytesByLabelName": rows(bytes.into_iter(), limit),
+        "seriesCountByLabelValuePair": rows(largest, limit),
     })
 }
 
-fn merged<'a>(
-    lists: impl Iterator<Item = &'a [LabelCount]>,
-    join: fn(u64, u64) -> u64,
-    limit: usize,
-) -> Vec<Value> {
-    let mut counts: HashMap<&str, u64> = HashMap::new();
-    for row in lists.flatten() {
-        let count = counts.entry(&row.name).or_insert(0);
-        *count = join(*count, row.count);
-    }
-    let mut rows: Vec<_> = counts.into_iter().collect();
-    rows.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-    rows.into_iter()
-        .take(limit)
-        .map(|(name, value)| json!({ "name": name, "value": value }))
-        .collect()
+/// The largest, and of equal ones those whose names sort first.
+fn rows(counts: impl Iterator<Item = (String, u64)>, limit: usize) -> Vec<Value> {
+    let mut sorted: Vec<_> = counts.collect();
+    sorted.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    let shown = sorted.into_iter().take(limit);
+    shown.map(|(name, value)| json!({ "name": name, "value": value })).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use tidemark_core::shard::PairCount;
+
     use super::*;
 
     #[test]
-    fn shards_add_up() {
-        let list = |rows: &[(&str, u64)]| {
-            rows.iter()
-                .map(|&(name, count)| LabelCount { name: name.into(), count })
-                .collect::<Vec<_>>()
+    fn a_pair_in_two_shards_is_one_pair() {
+        let census = |pairs: &[(u32, u64, u64)]| Census {
+            names: vec!["__name__".to_owned(), "job".to_owned()],
+            pairs: pairs
+                .iter()
+                .map(|&(name, value_hash, series)| PairCount {
+                    name,
+                    value_hash,
+                    value_bytes: 3,
+                    series,
+                })
+                .collect(),
         };
-        let (a, b) = (list(&[("x", 3), ("y", 2)]), list(&[("y", 2), ("z", 1)]));
-        let lists = || [a.as_slice(), b.as_slice()].into_iter();
-        let added = merged(lists(), |a, b| a + b, 2);
-        assert_eq!(added, [json!({"name": "y", "value": 4}), json!({"name": "x", "value": 3})]);
-        let largest = merged(lists(), u64::max, 9);
-        assert_eq!(largest[1], json!({"name": "y", "value": 2}));
+        let mut pairs = Pairs::default();
+        pairs.add(&census(&[(0, 1, 5), (1, 7, 3), (1, 8, 2)]));
+        pairs.add(&census(&[(0, 1, 4), (1, 7, 3), (1, 9, 1)]));
+        let shown = pairs.largest(2);
+        assert_eq!(shown.len(), 2);
+        let texts = shown.into_iter().map(|key| (key.clone(), format!("v{}", key.1))).collect();
+        let page = page(&[], &pairs, &texts, 2);
+        assert_eq!(page["headStats"]["numLabelPairs"], 4);
+        assert_eq!(
+            page["seriesCountByLabelValuePair"],
+            json!([{"name": "__name__=v1", "value": 9}, {"name": "job=v7", "value": 6}])
+        );
+        assert_eq!(page["seriesCountByMetricName"], json!([{"name": "v1", "value": 9}]));
+        assert_eq!(page["labelValueCountByLabelName"][0], json!({"name": "job", "value": 3}));
+        assert_eq!(page["memoryInBytesByLabelName"][0], json!({"name": "job", "value": 9}));
     }
 }
