@@ -356,6 +356,21 @@ impl Catalog {
     }
 }
 
+/// The blocks that the catalog of the shard in `directory` names, each opened, or why not. Changes nothing, so it may be asked beside a running
+/// server; a block that goes meanwhile is one that cannot be opened.
+pub async fn inspect(disk: &Disk, directory: &Path) -> Result<Vec<(u32, Result<Block>)>> {
+    let (path, blocks_dir) = (directory.join(FILE_NAME), directory.join(BLOCKS_DIRECTORY));
+    if !disk.list(directory).await?.iter().any(|entry| entry.name == FILE_NAME) {
+        return Ok(Vec::new());
+    }
+    let contents = Contents::decode(&path, &disk.read_all(&path).await?)?;
+    let (pages, mut blocks) = (Pages::new(BLOCK_CACHE_BYTES_MAX), Vec::new());
+    for sequence in contents.blocks {
+        blocks.push((sequence, Block::open(disk, &blocks_dir, sequence, pages.clone()).await));
+    }
+    Ok(blocks)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

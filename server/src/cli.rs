@@ -29,6 +29,9 @@ pub(crate) enum Command {
     /// Check files without starting anything
     #[command(subcommand)]
     Check(Check),
+    /// Look into a data directory
+    #[command(subcommand)]
+    Tsdb(Tsdb),
     /// Ask a running server
     #[command(subcommand)]
     Query(Query),
@@ -53,6 +56,47 @@ pub(crate) enum Check {
         /// The files
         #[arg(required = true)]
         files: Vec<PathBuf>,
+    },
+}
+
+/// What to do with a data directory.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Tsdb {
+    /// The blocks of every shard; also beside a running server
+    List {
+        /// The data directory
+        #[arg(default_value = "data")]
+        directory: PathBuf,
+    },
+    /// What labels and metrics the newest block of every shard is made of; also beside a running server
+    Analyze {
+        /// The data directory
+        #[arg(default_value = "data")]
+        directory: PathBuf,
+        /// Lines of each list
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Read every page of every block and check it; also beside a running server
+    Verify {
+        /// The data directory
+        #[arg(default_value = "data")]
+        directory: PathBuf,
+    },
+    /// Print samples, one a line: labels, value, milliseconds
+    Dump {
+        /// The data directory, of which no server may run
+        #[arg(default_value = "data")]
+        directory: PathBuf,
+        /// First time, in milliseconds since 1970
+        #[arg(long, default_value_t = i64::MIN, allow_hyphen_values = true)]
+        min_time: i64,
+        /// Last time, in milliseconds since 1970
+        #[arg(long, default_value_t = i64::MAX, allow_hyphen_values = true)]
+        max_time: i64,
+        /// Only series that this selects
+        #[arg(long = "match", default_value = "{__name__=~'.*'}")]
+        selector: String,
     },
 }
 

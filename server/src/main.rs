@@ -3,7 +3,7 @@
 //! * [`serve`] starts a [`node`] on each core: shards, listener, scraper, counters;
 //! * [`control`] is the thread beside the cores, which discovers targets;
 //! * [`http`] is what the world talks to, [`config`] what it writes down;
-//! * [`check`] and [`ask`] are the two commands that need no running core, [`import`] starts one for itself.
+//! * [`check`] and [`ask`] are the two commands that need no running core, [`tsdb`] and [`import`] start one for themselves.
 
 mod ask;
 mod check;
@@ -23,6 +23,7 @@ mod queries;
 mod serve;
 mod settings;
 mod time;
+mod tsdb;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         None => serve::run(cli.serve),
         Some(Command::Serve(flags)) => serve::run(*flags),
         Some(Command::Check(check)) => check::run(check),
+        Some(Command::Tsdb(tsdb)) => tsdb::run(tsdb),
         Some(Command::Query(query)) => ask::run(&query),
         Some(Command::Import(import)) => import::run(&import),
         Some(Command::Version) => {

@@ -26,6 +26,7 @@ use hashbrown::HashMap;
 use crate::error::{Error, Result};
 use crate::limits::{
     CHUNK_BATCH_BYTES_MAX, CHUNK_CACHE_BYTES_MAX, CHUNK_FILE_BYTES_MAX, CHUNK_FILES_OPEN_MAX,
+    CHUNK_RANGE_MS_MAX,
 };
 use crate::model::time::TimestampMs;
 use crate::runtime::disk::{BLOCK_BYTES, Disk, File, Open};
@@ -62,6 +63,8 @@ struct Writer {
     file: File,
     sequence: u32,
     end: u64,
+    /// The newest window of two hours that a batch in it begins in.
+    window: i64,
 }
 
 impl ChunkStore {
@@ -117,7 +120,9 @@ impl ChunkStore {
         locations: &mut Vec<ChunkLocation>,
     ) -> Result<()> {
         let bytes = format::batch_bytes(chunks);
-        let mut writer = self.writer_for(bytes).await?;
+        let begin_ms = chunks.iter().map(|chunk| chunk.range.start_ms).min().unwrap_or(0);
+        let window = begin_ms.div_euclid(CHUNK_RANGE_MS_MAX);
+        let mut writer = self.writer_for(bytes, window).await?;
         let mut buffer = self.disk.buffer(bytes);
         let put = |piece: &[u8]| buffer.extend_from_slice(piece);
         format::encode_batch(chunks, writer.sequence, writer.end as u32, put, |at| {
@@ -147,15 +152,20 @@ impl ChunkStore {
         Ok(())
     }
 
-    async fn writer_for(&self, bytes: usize) -> Result<Writer> {
+    /// The file that grows, or a new one when it is full or a new window begins: so that a file can go as soon as its window is in a block.
+    async fn writer_for(&self, bytes: usize, window: i64) -> Result<Writer> {
         let present = self.writer.take();
         match present {
-            Some(writer) if writer.end + bytes as u64 <= CHUNK_FILE_BYTES_MAX => Ok(writer),
-            _ => self.begin_file().await,
+            Some(writer)
+                if writer.end + bytes as u64 <= CHUNK_FILE_BYTES_MAX && window <= writer.window =>
+            {
+                Ok(writer)
+            }
+            _ => self.begin_file(window).await,
         }
     }
 
-    async fn begin_file(&self) -> Result<Writer> {
+    async fn begin_file(&self, window: i64) -> Result<Writer> {
         let sequence = self.next.get();
         let path = self.path(sequence);
         let file = self.disk.open(&path, Open::Create).await?;
@@ -166,7 +176,7 @@ impl ChunkStore {
         self.disk.sync_dir(&self.directory).await?;
         self.next.set(sequence + 1);
         self.bytes.set(self.bytes.get() + BLOCK_BYTES as u64);
-        Ok(Writer { file, sequence, end: BLOCK_BYTES as u64 })
+        Ok(Writer { file, sequence, end: BLOCK_BYTES as u64, window })
     }
 
     /// Lets the next batch begin a new file. Not while a call of [`ChunkStore::append`] is under way.

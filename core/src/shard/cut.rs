@@ -224,7 +224,7 @@ impl Inner {
         let before = TimeRange::new(TimestampMs::MIN, cut_ms - 1);
         let mut rest = numbers;
         while !rest.is_empty() {
-            let batch = Batch::take(&self.head.borrow(), rest, before);
+            let batch = Batch::take(&self.head.borrow(), rest, before)?;
             let chunks = self.read_batch(&batch).await?;
             let mut chunks = batch.chunks.iter().zip(chunks);
             let mut samples = SampleColumns::new();
@@ -308,10 +308,17 @@ struct Batch {
 
 impl Batch {
     /// The first of `numbers`, at least one, as many as fit.
-    fn take(head: &Head, numbers: &[SeriesRef], range: TimeRange) -> Self {
+    ///
+    /// # Errors
+    /// When a chunk is not in a chunk file, as all of them are since the cut began: rather no block than one with a gap.
+    fn take(head: &Head, numbers: &[SeriesRef], range: TimeRange) -> Result<Self> {
         let (mut batch, mut bytes) = (Batch { counts: Vec::new(), chunks: Vec::new() }, 0);
         for &number in numbers {
             let chunks = head.stored_chunks(number, range);
+            let known = head.series(number).map(|series| series.chunks().overlapping(range).len());
+            if known != Some(chunks.len()) {
+                return Err(Error::Overloaded { what: "sealed chunks wait for the disk" });
+            }
             batch.counts.push(chunks.len());
             bytes += chunks.iter().map(|chunk| chunk.at.len as usize).sum::<usize>();
             batch.chunks.extend(chunks);
@@ -319,7 +326,7 @@ impl Batch {
                 break;
             }
         }
-        batch
+        Ok(batch)
     }
 }
 

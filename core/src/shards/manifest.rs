@@ -83,6 +83,13 @@ impl Manifest {
     }
 }
 
+/// The directories of the shards of `data_dir`, which must be a data directory; nothing is changed.
+pub async fn shard_dirs(disk: &Disk, data_dir: &Path) -> Result<Vec<PathBuf>> {
+    let path = data_dir.join(FILE_NAME);
+    let manifest = Manifest::decode(&path, &disk.read_all(&path).await?)?;
+    Ok((0..manifest.shards).map(|shard| shard_dir(data_dir, shard)).collect())
+}
+
 const SHARD_PREFIX: &str = "shard-";
 
 /// The directory of one shard.

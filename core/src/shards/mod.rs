@@ -28,7 +28,7 @@ use crate::shard::Shard;
 
 use call::Calls;
 pub use call::Message;
-pub use manifest::Manifest;
+pub use manifest::{Manifest, shard_dirs};
 use open::Stage;
 pub use open::lock;
 

@@ -15,6 +15,7 @@ mod remote_write;
 mod bad_queries;
 mod bad_requests;
 mod bad_targets;
+mod blocks;
 mod cardinality;
 mod comparison;
 mod configuration;
