@@ -39,14 +39,14 @@ const NEVER: TimestampMs = TimestampMs::MIN;
 
 /// The window of significant bits that xors are written in, on either side.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Window {
+pub struct Window {
     leading: u8,
     trailing: u8,
 }
 
 impl Window {
     /// None yet.
-    pub(super) const NONE: Window = Window { leading: NO_WINDOW, trailing: 0 };
+    pub const NONE: Window = Window { leading: NO_WINDOW, trailing: 0 };
 
     /// Appends a xor; as [`push_bits`] does, it takes and returns how many bits of the last byte are unused.
     #[inline]
@@ -72,7 +72,7 @@ impl Window {
 
     /// The next xor.
     #[inline(always)]
-    pub(super) fn read(&mut self, reader: &mut BitReader<'_>) -> u64 {
+    pub fn read(&mut self, reader: &mut BitReader<'_>) -> u64 {
         let head = reader.peek();
         if head >> 63 == 0 {
             reader.skip(1);

@@ -14,6 +14,7 @@
 //!
 //! A series is referred to by its offset divided by 16.
 
+use super::histograms;
 use tidemark_core::chunk::bits::BitReader;
 use tidemark_core::chunk::{self, Encoding};
 use tidemark_core::model::columns::SampleColumns;
@@ -29,8 +30,10 @@ pub const SERIES_ALIGNMENT: u64 = 16;
 pub const CRC_BYTES: usize = 4;
 /// Most bytes in front of the content of a series or the data of a chunk.
 pub const LENGTH_BYTES_MAX: usize = 11;
-/// The encoding of chunks of floats.
+/// The encoding of chunks of floats, of native histograms, of those of floats.
 const XOR: u8 = 1;
+const HISTOGRAM: u8 = 2;
+const FLOAT_HISTOGRAM: u8 = 3;
 
 /// Bytes that are not what Prometheus writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -159,15 +162,16 @@ fn read_series(content: &[u8]) -> Option<SeriesEntry> {
     (!reader.overran()).then_some(entry)
 }
 
-/// Reads a chunk (encoding, data and the CRC behind them), and appends its samples to `out`; false if it holds no floats.
-pub fn chunk(bytes: &[u8], out: &mut SampleColumns) -> Result<bool> {
+/// Reads a chunk (encoding, data and the CRC behind them), and appends its samples to `out`.
+pub fn chunk(bytes: &[u8], out: &mut SampleColumns) -> Result<()> {
     let broken = Malformed::Broken("a chunk");
     let (&encoding, data) = checked(bytes, "a chunk")?.split_first().ok_or(broken)?;
-    if encoding != XOR {
-        return Ok(false);
+    match encoding {
+        XOR => chunk::decode(Encoding::Xor, data, TimeRange::ALL, out).map_err(|_| broken),
+        HISTOGRAM => histograms::decode(data, false, out).ok_or(broken),
+        FLOAT_HISTOGRAM => histograms::decode(data, true, out).ok_or(broken),
+        _ => Err(Malformed::Unknown("encoding of chunks")),
     }
-    chunk::decode(Encoding::Xor, data, TimeRange::ALL, out).map_err(|_| broken)?;
-    Ok(true)
 }
 
 /// Reads a file of tombstones: the series, by their references, and what is deleted of them.
@@ -232,15 +236,16 @@ mod tests {
     }
 
     #[test]
-    fn chunks_of_floats_are_read_and_others_are_told() {
+    fn chunks_are_read_and_unknown_ones_are_told() {
         let mut encoder = XorEncoder::new();
         encoder.push(10, 1.5);
         let mut bytes = vec![XOR];
         bytes.extend(encoder.seal());
         let mut out = SampleColumns::new();
-        assert_eq!(chunk(&with_crc(bytes), &mut out), Ok(true));
+        assert_eq!(chunk(&with_crc(bytes), &mut out), Ok(()));
         assert_eq!((out.timestamps, out.values), (vec![10], vec![1.5]));
-        assert_eq!(chunk(&with_crc(vec![2, 0, 0]), &mut SampleColumns::new()), Ok(false));
+        let unknown = chunk(&with_crc(vec![9, 0, 0]), &mut SampleColumns::new());
+        assert_eq!(unknown, Err(Malformed::Unknown("encoding of chunks")));
     }
 
     #[test]
@@ -256,7 +261,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_panic(bytes: Vec<u8>) {
+        fn no_bytes_panic(encoding in 0_u8..5, bytes: Vec<u8>) {
+            let _ = chunk(&with_crc([&[encoding][..], &bytes].concat()), &mut SampleColumns::new());
             let bytes = with_crc(bytes);
             let _ = series(&bytes);
             let _ = chunk(&bytes, &mut SampleColumns::new());

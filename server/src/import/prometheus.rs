@@ -1,6 +1,6 @@
 //! The blocks of a Prometheus, read where they lie: the index from front to back, each chunk where the index says.
 //!
-//! What is only in its write-ahead log is not in a block. Chunks of native histograms are left out and counted.
+//! What is only in its write-ahead log is not in a block.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -58,7 +58,7 @@ struct Parent {
 /// Imports all blocks in `directory`; what was done.
 pub(super) async fn import(directory: &Path, target: &mut Target) -> Result<String, String> {
     let found = find(directory)?;
-    let (mut progress, mut left_out, count) = (Progress::new(), 0, found.len());
+    let (mut progress, count) = (Progress::new(), found.len());
     for (i, (path, meta)) in found.into_iter().enumerate() {
         let head = format!("block {} of {count}, {}", i + 1, meta.ulid);
         let Some(mut blocks) = target.begin(&meta.ulid, meta.min_time).await? else {
@@ -75,15 +75,10 @@ pub(super) async fn import(directory: &Path, target: &mut Target) -> Result<Stri
                 format!("{head}: {series} of {all} series; {samples} samples in all")
             });
         }
-        left_out += block.left_out;
         blocks.finish().await?;
         progress.done(&format!("{head}: {series} series"));
     }
-    let histograms = match left_out {
-        0 => String::new(),
-        chunks => format!("; {chunks} chunks of native histograms were left out"),
-    };
-    Ok(format!("{count} blocks, {} samples imported{histograms}", target.samples))
+    Ok(format!("{count} blocks, {} samples imported", target.samples))
 }
 
 /// The blocks in `directory` that were not compacted into another, the oldest first.
@@ -127,8 +122,6 @@ struct Block {
     symbols: Vec<String>,
     chunks: HashMap<u32, File>,
     deleted: HashMap<u64, Vec<TimeRange>>,
-    /// Chunks that hold no floats.
-    left_out: u64,
 }
 
 impl Block {
@@ -160,7 +153,6 @@ impl Block {
             symbols,
             chunks: HashMap::new(),
             deleted: tombstones(&path.join("tombstones"))?,
-            left_out: 0,
         })
     }
 
@@ -247,9 +239,7 @@ impl Block {
             bytes.resize(start + len, 0);
             file.read_exact_at(&mut bytes, u64::from(offset)).map_err(|e| wrong(&e))?;
         }
-        let floats = format::chunk(&bytes[start..start + len], out).map_err(|e| wrong(&e))?;
-        self.left_out += u64::from(!floats);
-        Ok(())
+        format::chunk(&bytes[start..start + len], out).map_err(|e| wrong(&e))
     }
 }
 

@@ -64,9 +64,9 @@ pub(crate) fn prometheus_with(config: &str, arguments: &[&str]) -> Component {
 }
 
 /// One that serves what is in a data directory, and scrapes nothing.
-pub(crate) fn prometheus_at(data: &Path) -> Component {
+pub(crate) fn prometheus_at(data: &Path, arguments: &[&str]) -> Component {
     let (directory, port) = scratch();
-    prometheus_on("", &[], data, directory, port)
+    prometheus_on("", arguments, data, directory, port)
 }
 
 fn prometheus_on(
