@@ -35,6 +35,11 @@ pub(super) struct HttpAsk {
 impl HttpAsk {
     /// As configured; `Err` names what cannot be.
     pub(super) fn new(config: &HttpClientConfig, timeout: Duration) -> Result<Self, String> {
+        if config.oauth2.is_some() {
+            return Err(
+                "oauth2 is not supported for discovery, use authorization or basic_auth".to_owned()
+            );
+        }
         let identity = Identity::of(config)?;
         let (config, client) = (config.clone(), RefCell::default());
         Ok(HttpAsk { config, identity, timeout, socket: None, client })

@@ -10,10 +10,10 @@ use tidemark_ingest::discovery::http::Http;
 use super::http::HttpAsk;
 use super::provider::{Feed, Running};
 use super::stats::Stats;
-use super::{consul, file, kubernetes, refresh};
+use super::{consul, dns, file, kubernetes, refresh};
 use crate::config::discovery::{
-    ConsulSdConfig, Discovery, DockerSdConfig, DockerSwarmSdConfig, FileSdConfig, Filter,
-    HttpSdConfig, KubernetesSdConfig,
+    ConsulSdConfig, Discovery, DnsSdConfig, DockerSdConfig, DockerSwarmSdConfig, FileSdConfig,
+    Filter, HttpSdConfig, KubernetesSdConfig,
 };
 use crate::config::http_client::HttpClientConfig;
 use crate::config::scalars::Duration;
@@ -58,6 +58,7 @@ macro_rules! mechanisms {
 
 mechanisms! {
     "consul": Consul from consul_sd_configs: ConsulSdConfig;
+    "dns": Dns from dns_sd_configs: DnsSdConfig;
     "docker": Docker from docker_sd_configs: DockerSdConfig;
     "dockerswarm": DockerSwarm from dockerswarm_sd_configs: DockerSwarmSdConfig;
     "file": File from file_sd_configs: FileSdConfig;
@@ -70,6 +71,7 @@ impl Wanted {
     pub(super) fn start(&self, context: Context) -> Result<Running, String> {
         match self {
             Wanted::Consul(c) => consul::start(c, context),
+            Wanted::Dns(c) => Ok(Running::start(dns::run(c.clone(), context))),
             Wanted::Docker(c) => {
                 let (base, client) = docker_daemon(&c.host, &c.http, c.refresh_interval)?;
                 let mechanism = Docker::new(DockerOptions {

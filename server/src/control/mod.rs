@@ -13,6 +13,7 @@
 //! `prometheus_sd_*`. The thread owns everything here; nothing is shared with a core but messages.
 
 mod consul;
+mod dns;
 mod file;
 mod http;
 mod kubernetes;

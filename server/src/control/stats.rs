@@ -53,6 +53,10 @@ pub(super) struct Stats {
     pub(super) file_scans: Cell<Took>,
     /// When each file was last changed, in seconds since the epoch.
     pub(super) file_times: RefCell<BTreeMap<String, f64>>,
+    /// Questions to DNS servers.
+    pub(super) dns_lookups: Counter,
+    /// Those that no server answered.
+    pub(super) dns_failures: Counter,
     /// Questions to Consul that failed.
     pub(super) consul_failures: Counter,
     consul_asked: RefCell<BTreeMap<&'static str, Took>>,
@@ -212,6 +216,12 @@ impl Stats {
                 "prometheus_sd_consul_rpc_failures_total",
                 "The number of Consul RPC call failures.",
                 &self.consul_failures,
+            ),
+            ("prometheus_sd_dns_lookups_total", "The number of DNS-SD lookups.", &self.dns_lookups),
+            (
+                "prometheus_sd_dns_lookup_failures_total",
+                "The number of DNS-SD lookup failures.",
+                &self.dns_failures,
             ),
             (
                 "prometheus_sd_kubernetes_failures_total",

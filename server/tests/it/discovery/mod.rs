@@ -2,6 +2,7 @@
 //!
 //! What they discover from is real where it can be (files), and else a small server with recorded answers.
 
+mod dns;
 mod kubernetes;
 mod recorded;
 mod services;
