@@ -11,6 +11,7 @@ use crate::head::record::{KIND_DELETED, Record, encode_deleted};
 use crate::limits::APPEND_RECORD_BYTES;
 use crate::model::matcher::Matcher;
 use crate::model::time::TimeRange;
+use crate::runtime::clock::Instant;
 use crate::runtime::{sleep, yield_if_needed};
 use crate::wal::Put;
 
@@ -23,16 +24,10 @@ impl Shard {
         let shard = &self.0;
         shard.check_open()?;
         let _turn = shard.maintenance_turn().await;
-        shard.delete_in_head(matchers, range).await?;
-        for block in shard.catalog.blocks().iter().filter(|b| b.meta().range.overlaps(range)) {
-            match shard.delete_in_block(block, matchers, range).await {
-                Err(error @ Error::Corrupt { .. }) => {
-                    shard.catalog.report(block.meta().sequence, &error);
-                }
-                other => other?,
-            }
-        }
-        Ok(())
+        let deleted = shard.delete(matchers, range).await;
+        // Also after an error, since part of it may be deleted.
+        shard.changes.borrow_mut().note(Instant::now(), range.start_ms);
+        deleted
     }
 
     /// Writes the blocks anew that something was deleted of.
@@ -61,6 +56,19 @@ impl Inner {
             sleep(std::time::Duration::from_millis(1)).await;
         }
         UnderWay(&self.maintaining)
+    }
+
+    async fn delete(&self, matchers: &[Matcher], range: TimeRange) -> Result<()> {
+        self.delete_in_head(matchers, range).await?;
+        for block in self.catalog.blocks().iter().filter(|b| b.meta().range.overlaps(range)) {
+            match self.delete_in_block(block, matchers, range).await {
+                Err(error @ Error::Corrupt { .. }) => {
+                    self.catalog.report(block.meta().sequence, &error);
+                }
+                other => other?,
+            }
+        }
+        Ok(())
     }
 
     async fn delete_in_head(&self, matchers: &[Matcher], range: TimeRange) -> Result<()> {

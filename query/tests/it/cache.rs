@@ -1,11 +1,17 @@
 //! Answers that are kept change nothing: engines with and without them agree, whatever comes late.
 
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use proptest::prelude::*;
 use tidemark_core::append::AppendBatch;
 use tidemark_core::model::labels::Labels;
-use tidemark_core::runtime::{self, sim};
+use tidemark_core::model::matcher::Matcher;
+use tidemark_core::model::time::TimeRange;
+use tidemark_core::runtime::{self, Queue, sim};
+use tidemark_core::shard::Shard;
 use tidemark_core::shards::Shards;
 use tidemark_query::engine::{Engine, EngineOptions, QueryOptions};
 use tidemark_query::promqltest::run::Bench;
@@ -40,6 +46,8 @@ enum Act {
     Append { series: usize, samples: usize },
     /// A series gets a sample so many seconds before its newest one.
     Late { series: usize, seconds: i64 },
+    /// A series loses its samples of so many seconds before its newest one.
+    Delete { series: usize, seconds: i64 },
     /// The first or the second of two expressions, over a window that ends so many steps after the beginning.
     Ask { expression: usize, last_step: i64, steps: i64, step_s: i64 },
     /// Time passes, so that what came before is told from what comes after.
@@ -50,6 +58,7 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         3 => (0..SERIES, 1_usize..6).prop_map(|(series, samples)| Act::Append { series, samples }),
         1 => (0..SERIES, 1_i64..200).prop_map(|(series, seconds)| Act::Late { series, seconds }),
+        1 => (0..SERIES, 1_i64..200).prop_map(|(series, seconds)| Act::Delete { series, seconds }),
         4 => (0..2_usize, 0_i64..30, 0_i64..20, prop_oneof![Just(15_i64), Just(40)])
             .prop_map(|(expression, last_step, steps, step_s)| Act::Ask {
                 expression,
@@ -75,10 +84,24 @@ impl Writer {
         self.write(series, times).await;
     }
 
+    async fn delete(&self, series: usize, seconds: i64) {
+        let newest = self.newest[series];
+        let range = TimeRange::new(newest - seconds * SECOND, newest);
+        let matchers: Arc<[Matcher]> =
+            labels(series).iter().map(|(name, value)| Matcher::equal(name, value)).collect();
+        let delete = move |shard: Rc<Shard>| {
+            let matchers = Arc::clone(&matchers);
+            async move { shard.delete_series(&matchers, range).await }.boxed_local()
+        };
+        for deleted in
+            self.shards.scatter(Queue::Background, delete).await.expect("no shard closes")
+        {
+            deleted.expect("the disk works");
+        }
+    }
+
     async fn write(&self, series: usize, times: impl Iterator<Item = i64>) {
-        let name = if series.is_multiple_of(3) { "b_total" } else { "a_total" };
-        let (x, y) = ((series % 2).to_string(), (series / 2).to_string());
-        let labels = Labels::from_pairs([("__name__", name), ("x", &x), ("y", &y)]);
+        let labels = labels(series);
         let mut batch = AppendBatch::new();
         batch.push_series(labels.fingerprint(), labels.encoded());
         for t in times {
@@ -87,6 +110,12 @@ impl Writer {
         let owner = self.shards.owner(labels.fingerprint());
         self.shards.append(vec![(owner, batch)]).await.expect("samples are taken");
     }
+}
+
+fn labels(series: usize) -> Labels {
+    let name = if series.is_multiple_of(3) { "b_total" } else { "a_total" };
+    let (x, y) = ((series % 2).to_string(), (series / 2).to_string());
+    Labels::from_pairs([("__name__", name), ("x", &x), ("y", &y)])
 }
 
 /// An answer as text, every bit of every float told.
@@ -119,6 +148,7 @@ async fn agree(acts: Vec<Act>, expressions: [usize; 2]) -> Result<(), TestCaseEr
                 let t = writer.newest[series] - seconds * SECOND - 1;
                 writer.write(series, std::iter::once(t)).await;
             }
+            Act::Delete { series, seconds } => writer.delete(series, seconds).await,
             Act::Sleep => runtime::sleep(Duration::from_millis(1)).await,
             Act::Ask { expression, last_step, steps, step_s } => {
                 let (text, step) = (EXPRESSIONS[expressions[expression]], step_s * SECOND);
