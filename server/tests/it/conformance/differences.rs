@@ -187,14 +187,6 @@ pub(super) const DIFFERENCES: &[Difference] = &[
         },
     },
     Difference {
-        name: "what is known takes no time",
-        reason: "An answer that the cache has whole is given even to who leaves no time to compute it.",
-        explains: |call, ours, theirs| {
-            let timeout = call.parameter("timeout").parse::<f64>();
-            ours.is_success() && theirs.status == 503 && timeout.is_ok_and(|t| t < 1e-3)
-        },
-    },
-    Difference {
         name: "series cannot be deleted by DELETE",
         reason: "2.42 has a handler for it, which says that it is not implemented; 3 has none.",
         explains: |call, ours, theirs| {
