@@ -12,7 +12,7 @@ use crate::harness::{binary, serve_arguments};
 
 /// Brings up the loopback interface, puts the file in place, starts everything, and prints both answers once they have as
 /// many targets as wanted.
-const SCRIPT: &str = r#"
+const SCRIPT: &str = r"
 import fcntl, json, socket, struct, subprocess, sys, time, urllib.request
 wanted, conf, dnsmasq, ours, theirs = int(sys.argv[1]), *map(json.loads, sys.argv[2:])
 fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sh', b'lo', 1))
@@ -32,7 +32,7 @@ for _ in range(300):
         break
     time.sleep(0.2)
 print(json.dumps(found))
-"#;
+";
 
 /// What dnsmasq serves. Debian's Prometheus does not know name servers' records yet.
 const RECORDS: [&str; 7] = [
