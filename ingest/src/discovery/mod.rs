@@ -6,7 +6,7 @@
 //!
 //! * [`Refresh`]: everything is asked for anew now and then. Requests go out through [`Ask`], which the server gives, and
 //!   what comes back is the whole truth: groups that are missing are gone. Most mechanisms are of this shape.
-//! * [`file`] and [`dns`] are handed bytes and records, and keep by themselves what a failure must not take away.
+//! * [`mod@file`] and [`dns`] are handed bytes and records, and keep by themselves what a failure must not take away.
 //! * [`consul`] is asked one question after the other, each answered when something changes, and says what follows.
 //! * [`kubernetes`] is told of objects that come, change and go, and says which groups follow.
 //!
