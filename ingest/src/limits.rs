@@ -61,6 +61,18 @@ pub const TIMESTAMP_MS_MIN: i64 = -62_135_596_800_000;
 /// Last instant that is accepted as a timestamp: the end of the year 9999.
 pub const TIMESTAMP_MS_MAX: i64 = 253_402_300_799_999;
 
+/// Most values in the JSON of one answer to a discoverer, all its pages included.
+pub const DISCOVERY_VALUES_MAX: usize = 10_000_000;
+
+/// As many values count as one object or list, which takes more memory.
+pub const OBJECT_VALUES: usize = 10;
+
+/// Most pages of one answer to a discoverer.
+pub const DISCOVERY_PAGES_MAX: usize = 10_000;
+
+/// Most nodes in the XML of one answer to a discoverer.
+pub const DISCOVERY_NODES_MAX: u32 = 4_000_000;
+
 /// Characters of a hostile name or value that an error message repeats.
 pub const EXCERPT_CHARS_MAX: usize = 80;
 

@@ -82,6 +82,9 @@ pub(crate) const CONTROL_UPDATES_MAX: usize = 64;
 /// Longest answer to a discoverer, and longest file of targets, in bytes.
 pub(crate) const CONTROL_ANSWER_BYTES_MAX: usize = 64 << 20;
 
+/// Longest file of credentials that a discoverer reads, in bytes.
+pub(crate) const CONTROL_SMALL_FILE_BYTES_MAX: usize = 1 << 20;
+
 /// Longest event of a watch, in bytes; Kubernetes keeps objects of up to 1.5 MiB.
 pub(crate) const CONTROL_LINE_BYTES_MAX: usize = 16 << 20;
 

@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use futures_util::FutureExt;
-use futures_util::future::LocalBoxFuture;
-
-use super::ask::{Ask, DiscoveryError, Refresh, answer, ask_json, get, with_query};
+use super::ask::{Ask, DiscoveryError, answer, ask_json, get, refresh_by, with_query};
 use super::meta::{Meta, host_port};
 use crate::scrape::TargetGroup;
 
@@ -204,14 +201,7 @@ fn endpoints<'a>(
     &at.networks.networks
 }
 
-impl Refresh for Docker {
-    fn refresh<'a>(
-        &'a mut self,
-        ask: &'a dyn Ask,
-    ) -> LocalBoxFuture<'a, Result<Vec<TargetGroup>, DiscoveryError>> {
-        self.list(ask).boxed_local()
-    }
-}
+refresh_by!(Docker, list);
 
 #[cfg(test)]
 mod tests {

@@ -2,10 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use futures_util::FutureExt;
-use futures_util::future::LocalBoxFuture;
-
-use super::ask::{Ask, DiscoveryError, Refresh, answer, ask_json, get};
+use super::ask::{Ask, DiscoveryError, answer, ask_json, get, refresh_by};
 use super::docker::{filtered, network_labels};
 use super::meta::{Meta, host_port};
 use crate::scrape::TargetGroup;
@@ -371,14 +368,7 @@ fn task_labels(task: &Task) -> Meta {
     meta
 }
 
-impl Refresh for Swarm {
-    fn refresh<'a>(
-        &'a mut self,
-        ask: &'a dyn Ask,
-    ) -> LocalBoxFuture<'a, Result<Vec<TargetGroup>, DiscoveryError>> {
-        self.list(ask).boxed_local()
-    }
-}
+refresh_by!(Swarm, list);
 
 #[cfg(test)]
 mod tests {

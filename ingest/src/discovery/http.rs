@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::LocalBoxFuture;
+use bytes::Bytes;
+use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
 
-use super::ask::{Ask, DiscoveryError, Refresh, ask_ok, get};
+use super::ask::{Ask, DiscoveryError, ask_ok, get, refresh_by};
 use super::group;
 use crate::scrape::TargetGroup;
 
 /// The header that tells the server how often it is asked.
-const INTERVAL_HEADER: &str = "x-prometheus-refresh-interval-seconds";
+pub const INTERVAL_HEADER: &str = "x-prometheus-refresh-interval-seconds";
 
 /// See the module.
 pub struct Http {
@@ -32,23 +32,22 @@ impl Http {
         request.headers_mut().insert(INTERVAL_HEADER, seconds);
         let response = ask_ok(ask, request).await?;
         let wrong = |reason| DiscoveryError::Answer { url: self.url.clone(), reason };
-        let content_type = response.headers().get(CONTENT_TYPE);
-        let content_type = content_type.and_then(|c| c.to_str().ok()).unwrap_or_default();
-        if !is_json(content_type) {
-            return Err(wrong(format!("unsupported content type {content_type:?}")));
-        }
+        is_json_answer(&response).map_err(wrong)?;
         let source = |i| format!("{}:{i}", self.url);
         group::from_json(response.body(), source, ("__meta_url", &self.url)).map_err(wrong)
     }
 }
 
-impl Refresh for Http {
-    fn refresh<'a>(
-        &'a mut self,
-        ask: &'a dyn Ask,
-    ) -> LocalBoxFuture<'a, Result<Vec<TargetGroup>, DiscoveryError>> {
-        self.ask(ask).boxed_local()
+refresh_by!(Http, ask);
+
+/// `Err` says that an answer does not call itself JSON.
+pub(crate) fn is_json_answer(response: &Response<Bytes>) -> Result<(), String> {
+    let content_type = response.headers().get(CONTENT_TYPE);
+    let content_type = content_type.and_then(|c| c.to_str().ok()).unwrap_or_default();
+    if is_json(content_type) {
+        return Ok(());
     }
+    Err(format!("unsupported content type {content_type:?}"))
 }
 
 /// `application/json`, with no charset or UTF-8.

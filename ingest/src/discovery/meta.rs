@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::scrape::TargetGroup;
+
 /// Labels that begin with the prefix of a mechanism, `__meta_docker_` for example.
 #[derive(Clone, Debug)]
 pub struct Meta {
@@ -24,6 +26,31 @@ impl Meta {
             self.labels.insert(name, value);
         }
         self
+    }
+
+    /// With the labels of a table.
+    pub fn with<const N: usize>(prefix: &'static str, table: [(&str, String); N]) -> Self {
+        let mut meta = Meta::new(prefix);
+        for (name, value) in table {
+            meta.set(name, value);
+        }
+        meta
+    }
+
+    /// Sets `prefix` + `name` to the values with the separator between, before and after them, so that a regular expression
+    /// need not care where in the list something stands. No values are no label.
+    pub fn set_list(
+        &mut self,
+        name: &str,
+        separator: &str,
+        values: &[impl AsRef<str>],
+    ) -> &mut Self {
+        let mut list = separator.to_owned();
+        for value in values {
+            list.push_str(value.as_ref());
+            list.push_str(separator);
+        }
+        if values.is_empty() { self } else { self.set(name, list) }
     }
 
     /// The same for what may not be there.
@@ -67,6 +94,12 @@ impl Meta {
         self
     }
 
+    /// Sets a label without the prefix, as `instance`.
+    pub fn set_plain(&mut self, name: &str, value: impl Into<String>) -> &mut Self {
+        self.labels.insert(name.to_owned(), value.into());
+        self
+    }
+
     /// The value of `prefix` + `name`; empty if there is none.
     pub fn get(&self, name: &str) -> &str {
         self.labels.get(&format!("{}{name}", self.prefix)).map_or("", String::as_str)
@@ -82,6 +115,14 @@ impl Meta {
         self.labels.insert("__address__".to_owned(), address.into());
         self.labels
     }
+}
+
+/// All targets of a mechanism that makes one group of them.
+pub(crate) fn one_group(
+    source: impl Into<String>,
+    targets: Vec<BTreeMap<String, String>>,
+) -> Vec<TargetGroup> {
+    vec![TargetGroup { source: source.into(), targets, labels: BTreeMap::new() }]
 }
 
 /// `text` as part of a label name: whatever is no ASCII letter or digit becomes an underscore.
@@ -101,13 +142,14 @@ mod tests {
     #[test]
     fn labels_of_a_target() {
         let tags = BTreeMap::from([("a-b.ü".to_owned(), "1".to_owned())]);
-        let mut meta = Meta::new("__meta_x_");
-        meta.set("id", "7").set("none", "").set_some("zone", None::<String>);
+        let mut meta = Meta::with("__meta_x_", [("id", 7.to_string())]);
+        meta.set("none", "").set_some("zone", None::<String>);
         meta.set_each("tag_", &tags).set_each_present("label", &tags);
+        meta.set_list("list", ";", &["a", "b"]).set_list("nothing", ",", &[""; 0]);
         let shown = format!("{:?}", meta.at(host_port("::1", 80)));
         assert_eq!(
             shown,
-            r#"{"__address__": "[::1]:80", "__meta_x_id": "7", "__meta_x_label_a_b__": "1", "__meta_x_labelpresent_a_b__": "true", "__meta_x_tag_a_b__": "1"}"#
+            r#"{"__address__": "[::1]:80", "__meta_x_id": "7", "__meta_x_label_a_b__": "1", "__meta_x_labelpresent_a_b__": "true", "__meta_x_list": ";a;b;", "__meta_x_tag_a_b__": "1"}"#
         );
         assert_eq!(host_port("h", "http"), "h:http");
     }

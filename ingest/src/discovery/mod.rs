@@ -5,7 +5,8 @@
 //! Nothing here opens a socket or a file. There are four shapes:
 //!
 //! * [`Refresh`]: everything is asked for anew now and then. Requests go out through [`Ask`], which the server gives, and
-//!   what comes back is the whole truth: groups that are missing are gone. Most mechanisms are of this shape.
+//!   what comes back is the whole truth: groups that are missing are gone. Most mechanisms are of this shape; each of
+//!   [`clouds`] and [`services`] is one file.
 //! * [`mod@file`] and [`dns`] are handed bytes and records, and keep by themselves what a failure must not take away.
 //! * [`consul`] is asked one question after the other, each answered when something changes, and says what follows.
 //! * [`kubernetes`] is told of objects that come, change and go, and says which groups follow.
@@ -13,6 +14,7 @@
 //! A refresh that fails is an `Err`: whoever runs it keeps the groups of the last one that did not.
 
 mod ask;
+pub mod clouds;
 pub mod consul;
 pub mod dns;
 pub mod docker;
@@ -22,6 +24,9 @@ pub mod group;
 pub mod http;
 pub mod kubernetes;
 mod meta;
+mod moment;
+pub mod services;
+mod xml;
 
 pub use ask::{Ask, DiscoveryError, Refresh, with_query};
 pub use meta::{Meta, host_port, sanitized};

@@ -81,7 +81,7 @@ fn rfc3339<S: Serializer>(time: &Option<TimestampMs>, serializer: S) -> Result<S
 }
 
 /// `timestamp_ms` as RFC 3339 in UTC, without trailing zeros of the second's fraction.
-fn timestamp(timestamp_ms: TimestampMs) -> String {
+pub(crate) fn timestamp(timestamp_ms: TimestampMs) -> String {
     const DAY_MS: i64 = 86_400_000;
     let (year, month, day) = civil(timestamp_ms.div_euclid(DAY_MS));
     let in_day = timestamp_ms.rem_euclid(DAY_MS);

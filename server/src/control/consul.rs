@@ -12,7 +12,7 @@ use tidemark_ingest::discovery::{DiscoveryError, TargetGroup};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::http::HttpAsk;
-use super::mechanisms::Context;
+use super::mechanisms::{Context, Start};
 use super::provider::{Feed, Running, Update};
 use super::refresh::Complaints;
 use super::stats::Stats;
@@ -34,24 +34,25 @@ struct Shared {
     stats: Rc<Stats>,
 }
 
-/// Starts it; `Err` says what the configuration cannot mean.
-pub(super) fn start(config: &ConsulSdConfig, context: Context) -> Result<Running, String> {
-    let mut http = config.http.clone();
-    if !config.username.is_empty() || !config.password.is_empty() {
-        http.basic_auth = Some(BasicAuth {
-            username: config.username.clone(),
-            password: config.password.clone(),
-            ..BasicAuth::default()
-        });
+impl Start for ConsulSdConfig {
+    fn start(&self, context: Context) -> Result<Running, String> {
+        let mut http = self.http.clone();
+        if !self.username.is_empty() || !self.password.is_empty() {
+            http.basic_auth = Some(BasicAuth {
+                username: self.username.clone(),
+                password: self.password.clone(),
+                ..BasicAuth::default()
+            });
+        }
+        let shared = Shared {
+            consul: consul(self),
+            ask: HttpAsk::new(&http, WAIT_MAX + GRACE)?,
+            every: self.refresh_interval.as_std(),
+            feed: context.feed.clone(),
+            stats: Rc::clone(&context.stats),
+        };
+        Ok(Running::start(run(Rc::new(shared), context)))
     }
-    let shared = Shared {
-        consul: consul(config),
-        ask: HttpAsk::new(&http, WAIT_MAX + GRACE)?,
-        every: config.refresh_interval.as_std(),
-        feed: context.feed.clone(),
-        stats: Rc::clone(&context.stats),
-    };
-    Ok(Running::start(run(Rc::new(shared), context)))
 }
 
 fn consul(config: &ConsulSdConfig) -> Consul {

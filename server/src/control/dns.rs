@@ -16,13 +16,19 @@ use tidemark_ingest::discovery::dns::{Names, Record};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::mechanisms::Context;
-use super::provider::Update;
+use super::mechanisms::{Context, Start};
+use super::provider::{Running, Update};
 use super::refresh::Complaints;
 use crate::config::discovery::DnsSdConfig;
 
+impl Start for DnsSdConfig {
+    fn start(&self, context: Context) -> Result<Running, String> {
+        Ok(Running::start(run(self.clone(), context)))
+    }
+}
+
 /// Runs until it is dropped.
-pub(super) async fn run(config: DnsSdConfig, context: Context) {
+async fn run(config: DnsSdConfig, context: Context) {
     let mut ticks = interval(config.refresh_interval.as_std().max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut complaints = Complaints::new(&context);

@@ -14,8 +14,8 @@ use tidemark_ingest::discovery::file::Files;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::mechanisms::Context;
-use super::provider::Update;
+use super::mechanisms::{Context, Start};
+use super::provider::{Running, Update};
 use super::refresh::Complaints;
 use super::stats::Stats;
 use crate::config::discovery::FileSdConfig;
@@ -27,8 +27,14 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// Room for the events of one read.
 const EVENT_BYTES: usize = 4096;
 
+impl Start for FileSdConfig {
+    fn start(&self, context: Context) -> Result<Running, String> {
+        Ok(Running::start(run(self.clone(), context)))
+    }
+}
+
 /// Runs until it is dropped.
-pub(super) async fn run(config: FileSdConfig, context: Context) {
+async fn run(config: FileSdConfig, context: Context) {
     let mut files = Files::default();
     let mut complaints = Complaints::new(&context);
     let mut watch = Watch::new(&context);

@@ -7,7 +7,8 @@
 //!                                         each discoverer
 //! ```
 //!
-//! Today that is discovery: [`mechanisms`] makes a task of every `*_sd_config`, each feeds the [`plane`] with target groups,
+//! Today that is discovery: [`mechanisms`] has a row for every `*_sd_config` and makes a task of it ([`refreshed`] for those that
+//! only ask now and then), each feeds the [`plane`] with target groups,
 //! and the plane tells the cores what changed, at most every few seconds. A reload restarts only the discoverers whose
 //! configuration is another one. A discoverer that fails keeps what it found before, says so once in the log, and counts in
 //! `prometheus_sd_*`. The thread owns everything here; nothing is shared with a core but messages.
@@ -21,6 +22,7 @@ mod mechanisms;
 mod plane;
 mod provider;
 mod refresh;
+mod refreshed;
 mod stats;
 
 use std::sync::Arc;

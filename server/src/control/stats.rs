@@ -43,8 +43,9 @@ pub(super) struct Stats {
     pub(super) updates_sent: Counter,
     /// Messages that had to wait because a core had no room.
     pub(super) updates_delayed: Counter,
-    /// Failures of `http_sd`.
-    pub(super) http_failures: Counter,
+    http_failures: Counter,
+    linode_failures: Counter,
+    nomad_failures: Counter,
     /// Files that could not be read.
     pub(super) file_read_errors: Counter,
     /// Watches that could not be set.
@@ -98,9 +99,20 @@ impl Stats {
         one.failures += u64::from(failed);
         one.seconds += seconds;
         one.buckets[DURATION_BOUNDS.iter().take_while(|bound| seconds > **bound).count()] += 1;
-        if failed && context.mechanism == "http" {
-            self.http_failures.add(1);
+        if let Some((_, failures)) =
+            self.refresh_failures().iter().find(|(name, _)| *name == context.mechanism)
+        {
+            failures.add(u64::from(failed));
         }
+    }
+
+    /// The mechanisms whose failures have a name of their own as well.
+    fn refresh_failures(&self) -> [(&'static str, &Counter); 3] {
+        [
+            ("http", &self.http_failures),
+            ("linode", &self.linode_failures),
+            ("nomad", &self.nomad_failures),
+        ]
     }
 
     /// One question to Consul's catalogue.
@@ -232,6 +244,16 @@ impl Stats {
                 "prometheus_sd_http_failures_total",
                 "Number of HTTP service discovery refresh failures.",
                 &self.http_failures,
+            ),
+            (
+                "prometheus_sd_linode_failures_total",
+                "Number of Linode service discovery refresh failures.",
+                &self.linode_failures,
+            ),
+            (
+                "prometheus_sd_nomad_failures_total",
+                "Number of nomad service discovery refresh failures.",
+                &self.nomad_failures,
             ),
         ] {
             text.single(name, Kind::Counter, help, counter.get());

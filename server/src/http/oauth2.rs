@@ -11,8 +11,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
 use serde::Deserialize;
 use tidemark_core::runtime::clock::{self, Instant};
 use tidemark_core::runtime::mailbox::local::Semaphore;
@@ -37,9 +39,42 @@ const ASSERTION_LIFE_SECONDS: i64 = 3600;
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
+/// Who asks a token server: a core's client, or that of the control thread.
+pub(crate) trait TokenClient {
+    /// Sends a request and reads the answer, within [`TOKEN_BYTES_MAX`] and [`TOKEN_TIMEOUT`].
+    fn exchange(
+        &self,
+        request: Request<Bytes>,
+    ) -> LocalBoxFuture<'_, Result<Response<Bytes>, String>>;
+
+    /// Runs what may block, apart from the thread that asks.
+    fn aside(&self, work: Blocking) -> LocalBoxFuture<'_, Result<String, String>>;
+}
+
+/// Reads a secret's file, or signs with it.
+pub(crate) type Blocking = Box<dyn FnOnce() -> Result<String, String> + Send>;
+
+impl TokenClient for Client {
+    fn exchange(
+        &self,
+        request: Request<Bytes>,
+    ) -> LocalBoxFuture<'_, Result<Response<Bytes>, String>> {
+        let limits = FetchLimits {
+            body_bytes_max: TOKEN_BYTES_MAX,
+            timeout: TOKEN_TIMEOUT,
+            room: Room::default(),
+        };
+        async move { self.fetch(request, &limits).await.map_err(|e| e.to_string()) }.boxed_local()
+    }
+
+    fn aside(&self, work: Blocking) -> LocalBoxFuture<'_, Result<String, String>> {
+        unblock(work).boxed_local()
+    }
+}
+
 /// Where tokens come from, and the one that is good now.
 pub(crate) struct Tokens {
-    client: Rc<Client>,
+    client: Rc<dyn TokenClient>,
     url: String,
     grant: Grant,
     /// What every request says, as a form.
@@ -74,7 +109,7 @@ struct Answer {
 
 impl Tokens {
     /// As configured; `client` is what asks for tokens.
-    pub(crate) fn of(config: &OAuth2, client: Rc<Client>) -> Self {
+    pub(crate) fn of(config: &OAuth2, client: Rc<dyn TokenClient>) -> Self {
         let mut parameters: Vec<(String, String)> =
             config.endpoint_params.iter().map(|(n, v)| (n.clone(), v.clone())).collect();
         let grant = if config.grant_type == JWT_BEARER {
@@ -125,13 +160,14 @@ impl Tokens {
             Grant::Assertion(assertion) => {
                 let now_s = clock::now_ms() / 1000;
                 let (assertion, url) = (assertion.clone(), self.url.clone());
-                let signed = unblock(move || assertion.sign(&url, now_s)).await?;
+                let sign = Box::new(move || assertion.sign(&url, now_s));
+                let signed = self.client.aside(sign).await?;
                 let own = [("grant_type", JWT_BEARER), ("assertion", &signed)];
                 self.ask(&own, None).await?.1
             }
             Grant::ClientCredentials { id, secret } => {
                 let source = secret.clone();
-                let secret = unblock(move || source.get()).await?;
+                let secret = self.client.aside(Box::new(move || source.get())).await?;
                 let kind = ("grant_type", "client_credentials");
                 if !self.in_body.get() {
                     let (status, token) = self.ask(&[kind], Some((id, &secret))).await?;
@@ -164,13 +200,7 @@ impl Tokens {
             request = request.header(AUTHORIZATION, sensitive(&text, "client_secret")?);
         }
         let request = request.body(Bytes::from(body)).map_err(|e| format!("token_url: {e}"))?;
-        let limits = FetchLimits {
-            body_bytes_max: TOKEN_BYTES_MAX,
-            timeout: TOKEN_TIMEOUT,
-            room: Room::default(),
-        };
-        let response =
-            Box::pin(self.client.fetch(request, &limits)).await.map_err(|e| e.to_string())?;
+        let response = self.client.exchange(request).await?;
         let status = response.status();
         if !status.is_success() {
             return Ok((status, Err(format!("the token server answered {status}"))));

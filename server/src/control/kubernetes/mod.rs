@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::http::HttpAsk;
-use super::mechanisms::Context;
+use super::mechanisms::{Context, Start};
 use super::provider::{Running, Update};
 use super::refresh::Complaints;
 use crate::config::discovery::KubernetesSdConfig;
@@ -28,8 +28,14 @@ const RETRY_AFTER: Duration = Duration::from_secs(15);
 /// Changes come in bursts: groups are made for all that come within this time.
 const SETTLE: Duration = Duration::from_millis(100);
 
+impl Start for KubernetesSdConfig {
+    fn start(&self, context: Context) -> Result<Running, String> {
+        Ok(Running::start(run(self.clone(), context)))
+    }
+}
+
 /// Runs until it is dropped.
-pub(super) async fn run(config: KubernetesSdConfig, context: Context) {
+async fn run(config: KubernetesSdConfig, context: Context) {
     let mut complaints = Complaints::new(&context);
     let access = loop {
         let wanted = config.clone();

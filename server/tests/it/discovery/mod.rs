@@ -5,6 +5,7 @@
 mod dns;
 mod kubernetes;
 mod recorded;
+mod refreshed;
 mod services;
 
 use std::collections::BTreeSet;

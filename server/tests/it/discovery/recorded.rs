@@ -1,5 +1,7 @@
 //! A server that gives recorded answers by path, for Tidemark and for Prometheus.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +40,7 @@ pub(crate) fn socket_to(path: &Path, address: &str) {
     let address = address.to_owned();
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
-            let server = std::net::TcpStream::connect(&address).expect("the server listens");
+            let server = TcpStream::connect(&address).expect("the server listens");
             let (mut up, mut server_up) =
                 (client.try_clone().expect("a clone"), server.try_clone().expect("a clone"));
             std::thread::spawn(move || std::io::copy(&mut up, &mut server_up));
@@ -59,4 +61,67 @@ pub(crate) fn wait_for_change(path: &str, now: &Arc<AtomicU64>) -> u64 {
         std::thread::sleep(Duration::from_millis(20));
     }
     now.load(Ordering::Relaxed)
+}
+
+/// A request, with its head in small letters.
+pub(crate) struct Asked {
+    pub(crate) path: String,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+/// Answers each request, whatever its method, by `answer`; its threads end with the test's process.
+pub(crate) fn api(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let answer = Arc::new(answer);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let answer = Arc::clone(&answer);
+            std::thread::spawn(move || {
+                // Who asks may leave in the middle of it.
+                let _ = serve(stream, &*answer);
+            });
+        }
+    });
+    address
+}
+
+fn serve(stream: TcpStream, answer: &dyn Fn(&Asked) -> Answer) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream);
+    let (mut path, mut head, mut length) = (String::new(), String::new(), 0);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        if path.is_empty() {
+            line.split(' ').nth(1).unwrap_or_default().clone_into(&mut path);
+        }
+        let line = line.to_lowercase();
+        if let Some(number) = line.strip_prefix("content-length:") {
+            length = number.trim().parse().unwrap_or(0);
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        head.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let body = String::from_utf8_lossy(&body).into_owned();
+    let answer = answer(&Asked { path, head, body });
+    let stream = reader.get_mut();
+    match answer {
+        Answer::Raw(bytes) => stream.write_all(&bytes),
+        Answer::Stream(write) => {
+            write(stream);
+            Ok(())
+        }
+        Answer::Silence(time) => {
+            std::thread::sleep(time);
+            Ok(())
+        }
+        Answer::Metrics(_) | Answer::Body(..) => unreachable!("answers of an API are raw"),
+    }
 }
