@@ -167,7 +167,7 @@ fn scrapes(text: &mut Exposition, reports: &[Report]) {
             all.label_limits_exceeded,
         ),
         (
-            "tidemark_scrapes_exceeded_native_histogram_bucket_limit_total",
+            "tidemark_scrapes_exceeded_native_bucket_limit_total",
             "Scrapes that failed because a native histogram had too many buckets.",
             all.histogram_limit_exceeded,
         ),
