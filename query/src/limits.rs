@@ -37,3 +37,18 @@ pub const CACHED_ANSWERS_MAX: usize = 1_024;
 
 /// An answer larger than one of so many parts of the cache is not kept.
 pub const CACHED_ANSWER_SHARE: usize = 4;
+
+/// Bytes of an answer that are made at a time: what is held of its text, and what the core does between two looks at others.
+pub const PIECE_BYTES: usize = 64 << 10;
+
+/// Results of a search unless `limit` says otherwise.
+pub const SEARCH_RESULTS: usize = 100;
+
+/// Results in a line of a search's answer unless `batch_size` says otherwise.
+pub const SEARCH_BATCH: usize = 100;
+
+/// Most `search[]` of a request: each is tried on every name.
+pub const SEARCH_TERMS_MAX: usize = 32;
+
+/// Longest text, in characters, that a search compares; what is longer is only looked for.
+pub const SEARCH_TEXT_MAX: usize = 4_096;

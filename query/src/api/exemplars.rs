@@ -37,12 +37,7 @@ pub async fn query_exemplars(params: &Params, options: ParserOptions, shards: &S
             });
         }),
         // A query that selects no series has no exemplars, and no list of them.
-        Ok(None) => Response {
-            status: 204,
-            content_type: "application/json",
-            content_encoding: None,
-            body: bytes::Bytes::new(),
-        },
+        Ok(None) => Response::whole(204, "application/json", Vec::new()),
         Err(error) => failure(&error),
     }
 }

@@ -40,14 +40,8 @@ pub struct Federation {
 /// Answers a request.
 pub async fn federate(params: &Params, shards: &Shards, federation: &Federation) -> Response {
     match newest(params, shards, federation).await {
-        Ok(samples) => {
-            let body = page(&samples, &federation.external_labels);
-            Response { status: 200, content_type: TEXT, content_encoding: None, body: body.into() }
-        }
-        Err((status, message)) => {
-            let body = format!("{message}\n").into();
-            Response { status, content_type: ERROR, content_encoding: None, body }
-        }
+        Ok(samples) => Response::whole(200, TEXT, page(&samples, &federation.external_labels)),
+        Err((status, message)) => Response::whole(status, ERROR, format!("{message}\n")),
     }
 }
 

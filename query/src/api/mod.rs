@@ -6,6 +6,7 @@
 //! * [`params`], [`time`]: what the client wrote, with Prometheus' errors;
 //! * [`query`]: `query`, `query_range`, `format_query`, `parse_query`;
 //! * [`series`]: `series`, `labels`, `label/<name>/values`, `metadata`;
+//! * [`search`]: names and values that fit what someone types;
 //! * [`exemplars`] answers `query_exemplars`;
 //! * [`federate`], [`remote_read`]: samples as they are stored, for other servers;
 //! * [`json`], [`value_json`], [`tree_json`]: bytes.
@@ -18,10 +19,11 @@ pub mod query;
 mod raw;
 pub mod remote_read;
 mod response;
+pub mod search;
 pub mod series;
 pub mod time;
 mod tree_json;
 mod value_json;
 
 pub use params::Params;
-pub use response::{Response, failure, success};
+pub use response::{Response, Rest, failure, success};

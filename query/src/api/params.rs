@@ -99,6 +99,16 @@ impl Params {
         if self.get(name).is_empty() { Ok(None) } else { self.duration_ns(name).map(Some) }
     }
 
+    /// A boolean that may be left out.
+    pub fn boolean(&self, name: &str, default: bool) -> Result<bool> {
+        match self.get(name) {
+            "" => Ok(default),
+            text => parse_bool(text).ok_or_else(|| {
+                bad_data(format!("invalid {name} {}: must be boolean", quoted(text)))
+            }),
+        }
+    }
+
     /// The greatest number of results; `None` for no limit, which 0 and nothing mean too.
     pub fn limit(&self) -> Result<Option<usize>> {
         let text = self.get("limit");
@@ -122,6 +132,15 @@ impl Params {
             return Err(bad_data("match[] must contain at least one non-empty matcher"));
         }
         Ok(selectors)
+    }
+}
+
+/// What Go takes for a boolean.
+pub fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
     }
 }
 

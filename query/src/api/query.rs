@@ -5,9 +5,9 @@ use tidemark_core::model::time::TimestampMs;
 
 use super::json;
 use super::params::{Params, bad_data, invalid};
-use super::response::{Notes, Response, failure, success};
+use super::response::{Notes, Response, failure, success, success_in_pieces};
 use super::tree_json::tree;
-use super::value_json::query_data;
+use super::value_json::QueryData;
 use crate::parser::ast::Expr;
 use crate::parser::quote::quoted;
 use crate::parser::{ParserOptions, parse, pretty};
@@ -142,7 +142,7 @@ impl RangeRequest {
 
 /// Renders what the engine gave.
 pub fn answer(result: Result<QueryResult, QueryError>, settings: &QuerySettings) -> Response {
-    let mut result = match result {
+    let QueryResult { mut value, mut warnings, infos, mut stats } = match result {
         Ok(result) => result,
         // What is wrong with the text is wrong with the parameter.
         Err(error) if error.kind == ErrorType::BadData => {
@@ -150,14 +150,14 @@ pub fn answer(result: Result<QueryResult, QueryError>, settings: &QuerySettings)
         }
         Err(error) => return failure(&error),
     };
-    if settings.limit.is_some_and(|limit| result.value.truncate(limit)) {
-        result.warnings.push("results truncated due to limit".to_owned());
+    if settings.limit.is_some_and(|limit| value.truncate(limit)) {
+        warnings.push("results truncated due to limit".to_owned());
     }
-    result.warnings.extend(settings.stats_warning());
-    let stats = (!settings.stats.is_empty()).then_some(&result.stats);
-    let notes = Notes { warnings: &result.warnings, infos: &result.infos };
-    let explain = result.stats.explain.as_deref();
-    success(notes, |out| query_data(out, &result.value, stats, explain))
+    warnings.extend(settings.stats_warning());
+    let explain = stats.explain.take();
+    let stats = (!settings.stats.is_empty()).then_some(stats);
+    let mut data = QueryData::new(value, stats, explain);
+    success_in_pieces(warnings, infos, move |out| data.write(out))
 }
 
 fn parsed(params: &Params, options: ParserOptions) -> Result<Expr, QueryError> {

@@ -13,7 +13,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::BufMut;
 use prost::Message;
 use tidemark_core::chunk::xor::XorEncoder;
 use tidemark_core::model::columns::SampleColumns;
@@ -29,7 +29,9 @@ use self::wire::{
 use super::raw::gather;
 use super::response::Response;
 use crate::budget::Budget;
-use crate::limits::{READ_CHUNK_SAMPLES_MAX, READ_FRAME_BYTES_MAX, READ_REQUEST_BYTES_MAX};
+use crate::limits::{
+    PIECE_BYTES, READ_CHUNK_SAMPLES_MAX, READ_FRAME_BYTES_MAX, READ_REQUEST_BYTES_MAX,
+};
 use crate::value::QueryError;
 
 const PROTOBUF: &str = "application/x-protobuf";
@@ -54,12 +56,9 @@ pub struct Reading {
 pub async fn read(body: &[u8], shards: &Shards, reading: &Reading) -> Response {
     match answer(body, shards, reading).await {
         Ok(response) => response,
-        Err((status, message)) => Response {
-            status,
-            content_type: "text/plain; charset=utf-8",
-            content_encoding: None,
-            body: format!("{message}\n").into(),
-        },
+        Err((status, message)) => {
+            Response::whole(status, "text/plain; charset=utf-8", format!("{message}\n"))
+        }
     }
 }
 
@@ -91,14 +90,13 @@ async fn answer(body: &[u8], shards: &Shards, reading: &Reading) -> Result<Respo
     // Of those named, the first that is known here; without any, samples.
     let known = request.accepted_response_types.iter().find(|kind| matches!(kind, 0 | 1));
     if known == Some(&STREAMED_XOR_CHUNKS) && !has_histograms {
-        let body = streamed(&results);
-        return Ok(Response { status: 200, content_type: STREAMED, content_encoding: None, body });
+        return Ok(streamed(results));
     }
     let plain = sampled(results).encode_to_vec();
     let body = snap::raw::Encoder::new().compress_vec(&plain);
-    let body = body.map_err(|error| (500, error.to_string()))?.into();
-    let content_encoding = Some("snappy");
-    Ok(Response { status: 200, content_type: PROTOBUF, content_encoding, body })
+    let body = body.map_err(|error| (500, error.to_string()))?;
+    let response = Response::whole(200, PROTOBUF, body);
+    Ok(Response { content_encoding: Some("snappy"), ..response })
 }
 
 /// Reads a request; its length is looked at before memory is taken for it.
@@ -164,29 +162,37 @@ fn sampled(results: Results) -> ReadResponse {
     ReadResponse { results: results.into_iter().map(result).collect() }
 }
 
-/// Frames of one series each; a series of many chunks has several.
-fn streamed(results: &Results) -> Bytes {
-    let mut out = BytesMut::new();
-    for (query_index, found) in results.iter().enumerate() {
-        for (labels, columns) in found {
-            let mut series = ChunkedSeries { labels: named(labels), chunks: Vec::new() };
-            let mut bytes = 0;
-            for chunk in chunks(columns) {
-                if bytes > READ_FRAME_BYTES_MAX {
-                    push_frame(&mut out, &mut series, query_index);
-                    bytes = 0;
-                }
-                bytes += chunk.data.len();
-                series.chunks.push(chunk);
-            }
-            push_frame(&mut out, &mut series, query_index);
+/// Frames of one series each; a series of many chunks has several. Each series is encoded when the client is ready for it.
+fn streamed(results: Results) -> Response {
+    let of_query = |(index, found): (usize, BTreeMap<_, _>)| {
+        found.into_iter().map(move |(labels, columns)| (index, labels, columns))
+    };
+    let mut all = results.into_iter().enumerate().flat_map(of_query);
+    Response::pieces(STREAMED, move |out| {
+        while out.len() < PIECE_BYTES {
+            let Some((query_index, labels, columns)) = all.next() else { return false };
+            push_series(out, query_index, &labels, &columns);
         }
+        true
+    })
+}
+
+fn push_series(out: &mut Vec<u8>, query_index: usize, labels: &Labels, columns: &SampleColumns) {
+    let mut series = ChunkedSeries { labels: named(labels), chunks: Vec::new() };
+    let mut bytes = 0;
+    for chunk in chunks(columns) {
+        if bytes > READ_FRAME_BYTES_MAX {
+            push_frame(out, &mut series, query_index);
+            bytes = 0;
+        }
+        bytes += chunk.data.len();
+        series.chunks.push(chunk);
     }
-    out.freeze()
+    push_frame(out, &mut series, query_index);
 }
 
 /// Adds a frame and takes the chunks that are in it.
-fn push_frame(out: &mut BytesMut, series: &mut ChunkedSeries, query_index: usize) {
+fn push_frame(out: &mut Vec<u8>, series: &mut ChunkedSeries, query_index: usize) {
     let chunked_series =
         ChunkedSeries { labels: series.labels.clone(), chunks: std::mem::take(&mut series.chunks) };
     let frame = ChunkedReadResponse {

@@ -1,12 +1,16 @@
 //! The envelope around every answer: `{"status":...}`, with data, or with an error and its status code.
+//!
+//! What may be long is written piece by piece: a [`Response`] holds the first, and what makes the [`Rest`] as fast as the client
+//! takes it. The text of an answer is several times as large as the values it is made of.
 
 use bytes::Bytes;
 
 use super::json;
+use crate::limits::PIECE_BYTES;
 use crate::value::QueryError;
 
 /// An answer, ready to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Response {
     /// HTTP status code.
     pub status: u16,
@@ -14,8 +18,44 @@ pub struct Response {
     pub content_type: &'static str,
     /// How the body is encoded already, if it is.
     pub content_encoding: Option<&'static str>,
-    /// The body.
+    /// The body, or its beginning.
     pub body: Bytes,
+    /// What comes after it.
+    pub rest: Option<Rest>,
+}
+
+impl Response {
+    /// An answer with a whole body.
+    pub fn whole(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Response { status, content_type, content_encoding: None, body: body.into(), rest: None }
+    }
+
+    /// An answer whose body `write` makes: each call appends about [`PIECE_BYTES`], and says whether there is more.
+    pub fn pieces(
+        content_type: &'static str,
+        mut write: impl FnMut(&mut Vec<u8>) -> bool + 'static,
+    ) -> Self {
+        let mut first = Vec::new();
+        let more = write(&mut first);
+        let rest = more.then(|| Rest(Box::new(write)));
+        Response { status: 200, content_type, content_encoding: None, body: first.into(), rest }
+    }
+}
+
+/// Makes the rest of a body.
+pub struct Rest(Box<dyn FnMut(&mut Vec<u8>) -> bool>);
+
+impl Rest {
+    /// Appends the next piece; whether there is more.
+    pub fn write(&mut self, out: &mut Vec<u8>) -> bool {
+        (self.0)(out)
+    }
+}
+
+impl std::fmt::Debug for Rest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rest")
+    }
 }
 
 const JSON: &str = "application/json";
@@ -34,12 +74,59 @@ pub struct Notes<'a> {
 
 /// An answer whose data `write` writes.
 pub fn success(notes: Notes<'_>, write: impl FnOnce(&mut Vec<u8>)) -> Response {
-    let mut out = br#"{"status":"success","data":"#.to_vec();
+    let mut out = OPEN.to_vec();
     write(&mut out);
-    write_notes(&mut out, "warnings", "warning", notes.warnings);
-    write_notes(&mut out, "infos", "info", notes.infos);
+    close(&mut out, notes);
+    Response::whole(200, JSON, out)
+}
+
+/// An answer whose data may be long: `write` appends the next part of it and says whether there is more, `notes` are written
+/// after it.
+pub(super) fn success_in_pieces(
+    warnings: Vec<String>,
+    infos: Vec<String>,
+    mut write: impl FnMut(&mut Vec<u8>) -> bool + 'static,
+) -> Response {
+    let mut open = Some(OPEN);
+    Response::pieces(JSON, move |out| {
+        out.extend_from_slice(open.take().unwrap_or_default());
+        let more = write(out);
+        if !more {
+            close(out, Notes { warnings: &warnings, infos: &infos });
+        }
+        more
+    })
+}
+
+/// As [`success_in_pieces`], for a list.
+pub(super) fn success_list<T: 'static>(
+    warnings: Vec<String>,
+    items: Vec<T>,
+    write: impl Fn(&mut Vec<u8>, &T) + 'static,
+) -> Response {
+    let (mut items, mut open) = (items.into_iter(), Some(b'['));
+    success_in_pieces(warnings, Vec::new(), move |out| {
+        let mut separator = open.take();
+        out.extend(separator.filter(|_| items.len() == 0));
+        while out.len() < PIECE_BYTES
+            && let Some(item) = items.next()
+        {
+            out.push(separator.take().unwrap_or(b','));
+            write(out, &item);
+        }
+        if items.len() == 0 {
+            out.push(b']');
+        }
+        items.len() > 0
+    })
+}
+
+const OPEN: &[u8] = br#"{"status":"success","data":"#;
+
+fn close(out: &mut Vec<u8>, notes: Notes<'_>) {
+    write_notes(out, "warnings", "warning", notes.warnings);
+    write_notes(out, "infos", "info", notes.infos);
     out.push(b'}');
-    Response { status: 200, content_type: JSON, content_encoding: None, body: out.into() }
 }
 
 /// The answer to a request that failed.
@@ -49,8 +136,7 @@ pub fn failure(error: &QueryError) -> Response {
     json::raw(&mut out, r#","error":"#);
     json::html_safe_string(&mut out, &error.message);
     out.push(b'}');
-    let status = error.kind.status();
-    Response { status, content_type: JSON, content_encoding: None, body: out.into() }
+    Response::whole(error.kind.status(), JSON, out)
 }
 
 fn write_notes(out: &mut Vec<u8>, member: &str, word: &str, notes: &[String]) {
@@ -85,6 +171,32 @@ mod tests {
             body(&bad),
             r#"{"status":"error","errorType":"bad_data","error":"a \u003c \"b\""}"#
         );
+    }
+
+    #[test]
+    fn long_lists_come_in_pieces() {
+        let items: Vec<u32> = (0..50_000).collect();
+        let expected = format!(r#"{{"status":"success","data":{items:?},"warnings":["w"]}}"#);
+        let write = |out: &mut Vec<u8>, item: &u32| json::integer(out, u64::from(*item));
+        let mut answer = success_list(vec!["w".to_owned()], items, write);
+        let (mut all, mut pieces) = (answer.body.to_vec(), 1);
+        let mut rest = answer.rest.take().unwrap();
+        let mut more = true;
+        while more {
+            let before = all.len();
+            let mut piece = Vec::new();
+            more = rest.write(&mut piece);
+            all.extend_from_slice(&piece);
+            assert!(all.len() - before < PIECE_BYTES + 100);
+            pieces += 1;
+        }
+        assert_eq!(String::from_utf8(all).unwrap(), expected.replace(' ', ""));
+        assert_eq!(pieces, expected.replace(' ', "").len().div_ceil(PIECE_BYTES));
+        let short = success_list(vec![], vec![7], write);
+        assert_eq!(body(&short), r#"{"status":"success","data":[7]}"#);
+        assert!(short.rest.is_none());
+        let none = success_list(vec![], vec![], write);
+        assert_eq!(body(&none), r#"{"status":"success","data":[]}"#);
     }
 
     #[test]

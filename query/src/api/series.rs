@@ -19,7 +19,7 @@ use tidemark_core::shards::Shards;
 
 use super::json::{self, Object};
 use super::params::{Params, bad_data, invalid, parse_int};
-use super::response::{Notes, Response, failure, success};
+use super::response::{Notes, Response, failure, success, success_list};
 use super::time::{TIME_MAX, TIME_MIN};
 use crate::parser::quote::quoted;
 use crate::value::{ErrorType, QueryError};
@@ -27,11 +27,11 @@ use crate::value::{ErrorType, QueryError};
 type Result<T> = std::result::Result<T, QueryError>;
 
 /// What the client asks about.
-struct Selected {
+pub(super) struct Selected {
     /// One a `match[]`; none for everything.
-    selectors: Vec<Vec<Matcher>>,
-    range: TimeRange,
-    limit: Option<usize>,
+    pub(super) selectors: Vec<Vec<Matcher>>,
+    pub(super) range: TimeRange,
+    pub(super) limit: Option<usize>,
 }
 
 impl Selected {
@@ -45,7 +45,7 @@ impl Selected {
     }
 
     /// Asks every shard about every selector, and merges what they say.
-    async fn gather<T, F>(self, shards: &Shards, ask: F) -> Result<Found<T>>
+    pub(super) async fn gather<T, F>(self, shards: &Shards, ask: F) -> Result<Found<T>>
     where
         T: Ord + Send + 'static,
         F: AsyncFn(&Shard, &[Matcher], TimeRange, usize) -> tidemark_core::error::Result<Vec<T>>
@@ -87,9 +87,9 @@ fn storage_error(error: &Error) -> QueryError {
 }
 
 /// What was found, sorted, cut to the limit.
-struct Found<T> {
-    items: Vec<T>,
-    truncated: bool,
+pub(super) struct Found<T> {
+    pub(super) items: Vec<T>,
+    pub(super) truncated: bool,
 }
 
 impl<T> Found<T> {
@@ -100,13 +100,14 @@ impl<T> Found<T> {
     }
 }
 
-fn answer<T>(found: Result<Found<T>>, write: impl Fn(&mut Vec<u8>, &T)) -> Response {
+fn answer<T: 'static>(
+    found: Result<Found<T>>,
+    write: impl Fn(&mut Vec<u8>, &T) + 'static,
+) -> Response {
     match found {
         Ok(found) => {
-            let warning = ["results truncated due to limit".to_owned()];
-            let warnings = if found.truncated { &warning[..] } else { &[] };
-            let notes = Notes { warnings, ..Notes::default() };
-            success(notes, |out| json::array(out, &found.items, write))
+            let warning = found.truncated.then(|| "results truncated due to limit".to_owned());
+            success_list(warning.into_iter().collect(), found.items, write)
         }
         Err(error) => failure(&error),
     }

@@ -1,45 +1,177 @@
 //! Query results as JSON: `{"resultType":...,"result":...}` and, when asked for, what the query cost and what its parts did.
 
+use std::sync::Arc;
+
 use tidemark_core::model::histogram::FloatHistogram;
+use tidemark_core::model::sample::Sample;
 use tidemark_core::model::time::TimestampMs;
 
 use super::json;
+use crate::limits::PIECE_BYTES;
+use crate::parser::ast::ValueType;
 use crate::parser::number::Plain;
 use crate::value::{Explain, QueryStats, SampleValue, Series, Value, VectorSample};
 
-/// The `data` of an answer to a query.
-pub(super) fn query_data(
-    out: &mut Vec<u8>,
-    value: &Value,
-    stats: Option<&QueryStats>,
-    explain: Option<&Explain>,
-) {
-    json::raw(out, r#"{"resultType":""#);
-    json::raw(out, value.value_type().as_str());
-    json::raw(out, r#"","result":"#);
-    write_value(out, value);
-    if let Some(stats) = stats {
-        json::raw(out, r#","stats":"#);
-        write_stats(out, stats);
-    }
-    if let Some(explain) = explain {
-        json::raw(out, r#","explain":"#);
-        write_explain(out, explain);
-    }
-    out.push(b'}');
+/// The `data` of an answer to a query, written piece by piece; what is written is let go of.
+pub(super) struct QueryData {
+    kind: ValueType,
+    begun: bool,
+    value: Unwritten,
+    stats: Option<QueryStats>,
+    explain: Option<Box<Explain>>,
 }
 
-fn write_value(out: &mut Vec<u8>, value: &Value) {
-    match value {
-        Value::Scalar(sample) => plain_pair(out, sample.timestamp_ms, |out| {
-            // Scalars alone are always written without exponent.
-            json::raw(out, &format!("\"{}\"", Plain(sample.value)));
-        }),
-        Value::String { timestamp_ms, value } => {
-            plain_pair(out, *timestamp_ms, |out| json::html_safe_string(out, value));
+/// What is to be written of a value.
+enum Unwritten {
+    /// A scalar or a string.
+    Plain(Value),
+    Vector(List<VectorSample>),
+    Matrix(List<Series>, Option<OpenSeries>),
+}
+
+/// A series whose labels are written.
+struct OpenSeries {
+    floats: List<Sample>,
+    histograms: List<(TimestampMs, Arc<FloatHistogram>)>,
+}
+
+/// A list of which a part is written.
+struct List<T> {
+    items: std::vec::IntoIter<T>,
+    /// What stands before the next item.
+    before: &'static str,
+}
+
+impl<T> List<T> {
+    fn new(items: Vec<T>, open: &'static str) -> Self {
+        List { items: items.into_iter(), before: open }
+    }
+
+    /// Writes items until a piece is full or all are written, and then the end of the list; whether it is over. One without items
+    /// is not written.
+    fn write(&mut self, out: &mut Vec<u8>, write: impl Fn(&mut Vec<u8>, T)) -> bool {
+        while out.len() < PIECE_BYTES
+            && let Some(item) = self.items.next()
+        {
+            json::raw(out, std::mem::replace(&mut self.before, ","));
+            write(out, item);
+            if self.items.len() == 0 {
+                out.push(b']');
+            }
         }
-        Value::Vector(samples) => json::array(out, samples, write_sample),
-        Value::Matrix(series) => json::array(out, series, write_series),
+        self.items.len() == 0
+    }
+}
+
+impl QueryData {
+    /// Nothing of it is written yet.
+    pub(super) fn new(
+        value: Value,
+        stats: Option<QueryStats>,
+        explain: Option<Box<Explain>>,
+    ) -> Self {
+        let kind = value.value_type();
+        let value = match value {
+            Value::Vector(samples) => Unwritten::Vector(List::new(samples, "[")),
+            Value::Matrix(series) => Unwritten::Matrix(List::new(series, "["), None),
+            plain => Unwritten::Plain(plain),
+        };
+        QueryData { kind, begun: false, value, stats, explain }
+    }
+
+    /// Appends the next piece; whether there is more.
+    pub(super) fn write(&mut self, out: &mut Vec<u8>) -> bool {
+        if !std::mem::replace(&mut self.begun, true) {
+            json::raw(out, r#"{"resultType":""#);
+            json::raw(out, self.kind.as_str());
+            json::raw(out, r#"","result":"#);
+            if self.value.is_empty() {
+                json::raw(out, "[]");
+            }
+        }
+        if !self.value.write(out) {
+            return true;
+        }
+        if let Some(stats) = &self.stats {
+            json::raw(out, r#","stats":"#);
+            write_stats(out, stats);
+        }
+        if let Some(explain) = &self.explain {
+            json::raw(out, r#","explain":"#);
+            write_explain(out, explain);
+        }
+        out.push(b'}');
+        false
+    }
+}
+
+impl Unwritten {
+    fn is_empty(&self) -> bool {
+        match self {
+            Unwritten::Plain(_) => false,
+            Unwritten::Vector(samples) => samples.items.len() == 0,
+            Unwritten::Matrix(series, _) => series.items.len() == 0,
+        }
+    }
+
+    /// Appends about a piece; whether all is written.
+    fn write(&mut self, out: &mut Vec<u8>) -> bool {
+        match self {
+            Unwritten::Plain(Value::Scalar(sample)) => {
+                plain_pair(out, sample.timestamp_ms, |out| {
+                    // Scalars alone are always written without exponent.
+                    json::raw(out, &format!("\"{}\"", Plain(sample.value)));
+                });
+                true
+            }
+            Unwritten::Plain(Value::String { timestamp_ms, value }) => {
+                plain_pair(out, *timestamp_ms, |out| json::html_safe_string(out, value));
+                true
+            }
+            Unwritten::Plain(_) => true,
+            Unwritten::Vector(samples) => {
+                samples.write(out, |out, sample| write_sample(out, &sample))
+            }
+            Unwritten::Matrix(series, open) => write_matrix(out, series, open),
+        }
+    }
+}
+
+fn write_matrix(
+    out: &mut Vec<u8>,
+    series: &mut List<Series>,
+    open: &mut Option<OpenSeries>,
+) -> bool {
+    loop {
+        if let Some(current) = open {
+            if !current.write(out) {
+                return false;
+            }
+            *open = None;
+            json::raw(out, if series.items.len() == 0 { "}]" } else { "}" });
+        }
+        if out.len() >= PIECE_BYTES {
+            return series.items.len() == 0;
+        }
+        let Some(next) = series.items.next() else { return true };
+        json::raw(out, std::mem::replace(&mut series.before, ","));
+        json::raw(out, r#"{"metric":"#);
+        json::labels(out, &next.labels);
+        *open = Some(OpenSeries {
+            floats: List::new(next.floats, r#","values":["#),
+            histograms: List::new(next.histograms, r#","histograms":["#),
+        });
+    }
+}
+
+impl OpenSeries {
+    /// Appends about a piece; whether all is written.
+    fn write(&mut self, out: &mut Vec<u8>) -> bool {
+        self.floats.write(out, |out, sample| {
+            pair(out, sample.timestamp_ms, |out| json::quoted_float(out, sample.value));
+        }) && self.histograms.write(out, |out, (t, histogram)| {
+            pair(out, t, |out| write_histogram(out, &histogram));
+        })
     }
 }
 
@@ -71,24 +203,6 @@ fn write_sample(out: &mut Vec<u8>, sample: &VectorSample) {
             json::raw(out, r#","histogram":"#);
             pair(out, sample.timestamp_ms, |out| write_histogram(out, histogram));
         }
-    }
-    out.push(b'}');
-}
-
-fn write_series(out: &mut Vec<u8>, series: &Series) {
-    json::raw(out, r#"{"metric":"#);
-    json::labels(out, &series.labels);
-    if !series.floats.is_empty() {
-        json::raw(out, r#","values":"#);
-        json::array(out, &series.floats, |out, sample| {
-            pair(out, sample.timestamp_ms, |out| json::quoted_float(out, sample.value));
-        });
-    }
-    if !series.histograms.is_empty() {
-        json::raw(out, r#","histograms":"#);
-        json::array(out, &series.histograms, |out, (t, histogram)| {
-            pair(out, *t, |out| write_histogram(out, histogram));
-        });
     }
     out.push(b'}');
 }
@@ -183,20 +297,47 @@ fn write_explain(out: &mut Vec<u8>, node: &Explain) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tidemark_core::model::histogram::Buckets;
     use tidemark_core::model::labels::Labels;
-    use tidemark_core::model::sample::Sample;
 
     use crate::value::ShardCost;
 
     use super::*;
 
-    fn check(value: &Value, expected: &str) {
-        let mut out = Vec::new();
-        query_data(&mut out, value, None, None);
+    fn check(value: Value, expected: &str) {
+        let (mut data, mut out) = (QueryData::new(value, None, None), Vec::new());
+        assert!(!data.write(&mut out), "it fits into a piece");
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn long_matrices_come_in_pieces() {
+        let histogram = Arc::new(FloatHistogram { count: 1.0, ..FloatHistogram::default() });
+        let series = |length: i64| Series {
+            labels: Labels::from_pairs([("n", "x")]),
+            floats: (0..length).map(|i| sample(i * 1000, i as f64)).collect(),
+            histograms: (0..length).map(|i| (i * 1000, Arc::clone(&histogram))).collect(),
+        };
+        let lengths = [20_000, 0, 1, 3_000, 0];
+        let matrix = Value::Matrix(lengths.into_iter().map(series).collect());
+        let (mut data, mut out, mut pieces) = (QueryData::new(matrix, None, None), Vec::new(), 0);
+        let mut more = true;
+        while more {
+            let mut piece = Vec::new();
+            more = data.write(&mut piece);
+            assert!(piece.len() < PIECE_BYTES + 1_000);
+            out.extend_from_slice(&piece);
+            pieces += 1;
+        }
+        assert!(pieces > 10);
+        let read: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        for (series, length) in read["result"].as_array().unwrap().iter().zip(lengths) {
+            for list in ["values", "histograms"] {
+                let list = series[list].as_array().map_or(&[][..], Vec::as_slice);
+                assert_eq!(list.len(), length as usize);
+                assert!(list.iter().enumerate().all(|(i, pair)| pair[0] == i));
+            }
+        }
     }
 
     fn sample(timestamp_ms: TimestampMs, value: f64) -> Sample {
@@ -206,25 +347,25 @@ mod tests {
     #[test]
     fn scalars_and_strings() {
         let scalar = Value::Scalar(sample(1500, 1e21));
-        check(&scalar, r#"{"resultType":"scalar","result":[1.5,"1000000000000000000000"]}"#);
+        check(scalar, r#"{"resultType":"scalar","result":[1.5,"1000000000000000000000"]}"#);
         let string = Value::String { timestamp_ms: 0, value: "a<b".to_owned() };
-        check(&string, r#"{"resultType":"string","result":[0,"a\u003cb"]}"#);
+        check(string, r#"{"resultType":"string","result":[0,"a\u003cb"]}"#);
     }
 
     #[test]
     fn vectors_and_matrices() {
-        check(&Value::Vector(vec![]), r#"{"resultType":"vector","result":[]}"#);
+        check(Value::Vector(vec![]), r#"{"resultType":"vector","result":[]}"#);
         let up = Labels::from_pairs([("__name__", "up"), ("q", "a<\"b")]);
         let value = SampleValue::Float(f64::NAN);
         let vector = vec![VectorSample { labels: up.clone(), timestamp_ms: 1000, value }];
         check(
-            &Value::Vector(vector),
+            Value::Vector(vector),
             r#"{"resultType":"vector","result":[{"metric":{"__name__":"up","q":"a<\"b"},"value":[1,"NaN"]}]}"#,
         );
         let floats = vec![sample(0, 1.0), sample(1, 0.5)];
         let series = Series { labels: Labels::empty(), floats, histograms: vec![] };
         check(
-            &Value::Matrix(vec![series]),
+            Value::Matrix(vec![series]),
             r#"{"resultType":"matrix","result":[{"metric":{},"values":[[0,"1"],[0.001,"0.5"]]}]}"#,
         );
     }
@@ -243,7 +384,7 @@ mod tests {
         let value = SampleValue::Histogram(Arc::new(histogram));
         let vector = vec![VectorSample { labels: Labels::empty(), timestamp_ms: 0, value }];
         check(
-            &Value::Vector(vector),
+            Value::Vector(vector),
             r#"{"resultType":"vector","result":[{"metric":{},"histogram":[0,{"count":"7","sum":"2.5","buckets":[[1,"-1","-0.5","1"],[3,"-0.25","0.25","3"],[0,"0.5","1","1"],[0,"2","4","2"]]}]}]}"#,
         );
     }

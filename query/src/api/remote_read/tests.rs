@@ -48,7 +48,7 @@ fn external_labels_are_taken_from_matchers_and_added_to_series() {
 fn streams_are_frames_of_chunks() {
     let labels = Labels::from_pairs([("__name__", "up")]);
     let results = vec![BTreeMap::new(), BTreeMap::from([(labels, columns(250))])];
-    let mut stream = streamed(&results);
+    let mut stream = streamed(results).body;
     let length = prost::encoding::decode_varint(&mut stream).unwrap() as usize;
     let checksum = u32::from_be_bytes(stream[..4].try_into().unwrap());
     let payload = &stream[4..];
