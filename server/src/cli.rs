@@ -203,7 +203,7 @@ pub(crate) enum WalSync {
     Off,
 }
 
-/// A part of PromQL that has to be switched on, by Prometheus' name.
+/// What has to be switched on, by Prometheus' name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "kebab-case")]
 pub(crate) enum Feature {
@@ -215,6 +215,8 @@ pub(crate) enum Feature {
     PromqlBinopFillModifiers,
     /// Metric names are dropped at the end of evaluation instead of by each operation
     PromqlDelayedNameRemoval,
+    /// The API's search for names and values
+    SearchApi,
     /// It is stored when counters began to count, where targets say so
     StStorage,
     /// Always on
@@ -325,6 +327,12 @@ pub(crate) struct ServeFlags {
     /// Origins whose pages may read the API, as a regular expression of the whole origin, such as 'https?://(a|b)[.]example'
     #[arg(long = "web.cors.origin", default_value = ".*", value_parser = CorsOrigin::parse, value_name = "REGEX")]
     pub(crate) cors_origin: CorsOrigin,
+    /// Results that one search may ask for, with --enable-feature=search-api; 0 for any number
+    #[arg(long = "web.search.max-limit", default_value_t = 10_000, value_name = "N")]
+    pub(crate) search_max_limit: usize,
+    /// Clients that may listen to /api/v1/notifications/live at the same time, over all cores
+    #[arg(long = "web.max-notifications-subscribers", default_value_t = 16, value_name = "N")]
+    pub(crate) max_notifications_subscribers: usize,
     /// How long a query may take
     #[arg(long = "query.timeout", default_value = "2m", value_parser = duration, value_name = "TIME")]
     pub(crate) query_timeout: Duration,
@@ -343,7 +351,7 @@ pub(crate) struct ServeFlags {
     /// Queries at the same time at most, over all cores; others wait
     #[arg(long = "query.max-concurrency", default_value_t = 20, value_name = "N")]
     pub(crate) query_max_concurrency: usize,
-    /// Parts of PromQL to switch on, separated by commas
+    /// What to switch on, separated by commas
     #[arg(long = "enable-feature", value_delimiter = ',', value_name = "NAME")]
     pub(crate) features: Vec<Feature>,
     /// Cores to use, each with a thread pinned to it; all if not given
@@ -405,6 +413,8 @@ impl ServeFlags {
             ("web.max-connections", self.max_connections.to_string()),
             ("web.read-timeout", self.read_timeout.to_string()),
             ("web.cors.origin", self.cors_origin.to_string()),
+            ("web.search.max-limit", self.search_max_limit.to_string()),
+            ("web.max-notifications-subscribers", self.max_notifications_subscribers.to_string()),
             ("web.enable-lifecycle", self.enable_lifecycle.to_string()),
             ("web.enable-admin-api", self.enable_admin_api.to_string()),
             ("query.timeout", self.query_timeout.to_string()),

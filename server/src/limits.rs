@@ -38,6 +38,9 @@ pub(crate) const COMPRESSED_BYTES_MIN: usize = 1 << 10;
 /// Compressed at a stretch before other tasks get their turn, in bytes.
 pub(crate) const COMPRESSED_STEP_BYTES: usize = 32 << 10;
 
+/// Pieces of a long answer that are made and not sent yet.
+pub(crate) const PIECES_WAITING: usize = 2;
+
 /// Level of zstd: about as fast as copying, and smaller than gzip at its fastest.
 pub(crate) const ZSTD_LEVEL: i32 = 1;
 

@@ -24,7 +24,7 @@ use tidemark_core::retention::Retention;
 use tidemark_core::runtime::disk::Disk;
 use tidemark_core::runtime::executors::{CoreContext, Stats as RuntimeStats};
 use tidemark_core::runtime::mailbox::Mesh;
-use tidemark_core::runtime::mailbox::local::Semaphore;
+use tidemark_core::runtime::mailbox::local::{Notify, Semaphore};
 use tidemark_core::runtime::net::TcpListener;
 use tidemark_core::runtime::{Queue, Task, clock, sleep, spawn_into, unblock};
 use tidemark_core::shard::{ReplayProgress, Shard, ShardOptions};
@@ -141,6 +141,10 @@ pub(crate) struct Node {
     source: Source,
     settings: RefCell<Arc<Settings>>,
     load: Cell<Load>,
+    /// Told of every load.
+    pub(crate) load_changed: Notify,
+    /// Those who may listen to notifications.
+    pub(crate) listeners: Semaphore,
     store: OnceCell<Store>,
 }
 
@@ -289,6 +293,8 @@ impl Node {
             source: plan.source.clone(),
             settings: RefCell::new(Arc::clone(&plan.settings)),
             load: Cell::new(Load { succeeded: true, time_ms: now_ms }),
+            load_changed: Notify::new(),
+            listeners: Semaphore::new(plan.flags.max_notifications_subscribers.div_ceil(ctx.cores)),
             store: OnceCell::new(),
             control,
             ctx,
@@ -391,6 +397,16 @@ impl Node {
         self.load.get()
     }
 
+    fn note_load(&self, load: Load) {
+        self.load.set(load);
+        self.load_changed.notify_all();
+    }
+
+    /// Ready once the process stops.
+    pub(crate) async fn stopping(&self) {
+        self.ctx.stop.wait().await;
+    }
+
     fn engine_options(&self, config: &Config) -> EngineOptions {
         EngineOptions {
             lookback_ms: self.flags.query_lookback_delta.as_millis(),
@@ -461,7 +477,7 @@ impl Node {
             Ok(settings) => self.put_in_force(settings, time_ms).await,
             Err(message) => {
                 let load = Load { succeeded: false, time_ms: self.load.get().time_ms };
-                drop(self.on_every_core(move |node| node.load.set(load)).await);
+                drop(self.on_every_core(move |node| node.note_load(load)).await);
                 Err(message)
             }
         };
@@ -483,7 +499,7 @@ impl Node {
         let applied = self.do_on_every_core(move |node| {
             let new = Arc::clone(&new);
             async move {
-                node.load.set(Load { succeeded: true, time_ms });
+                node.note_load(Load { succeeded: true, time_ms });
                 node.apply(new).await
             }
         });

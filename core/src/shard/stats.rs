@@ -2,6 +2,7 @@
 
 use super::Shard;
 use crate::append::{AppendOutcome, RefusalKind};
+use crate::block::BlockMeta;
 use crate::chunks::CacheStats;
 use crate::head::Head;
 use crate::model::labels::METRIC_NAME;
@@ -179,6 +180,11 @@ impl Shard {
             replayed_records: counters.replayed_records,
             wal_damage: counters.wal_damage,
         }
+    }
+
+    /// What its blocks are, the oldest first.
+    pub fn blocks(&self) -> Vec<BlockMeta> {
+        self.0.catalog.metas()
     }
 
     /// The labels that make up the head, at most `limit` of each kind. Walks through the index.

@@ -52,12 +52,17 @@ section! {
     ScrapeConfigFile { scrape_configs: Vec<load::Placed<scrape::ScrapeConfig>> }
 }
 
+/// A section as YAML, secrets hidden.
+pub(crate) fn yaml(section: &impl serde::Serialize) -> String {
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    serde_saphyr::to_string_with_options(section, options)
+        .expect("sections print as plain mappings")
+}
+
 impl Config {
     /// The effective configuration as YAML, secrets hidden.
     pub(crate) fn to_yaml(&self) -> String {
-        let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
-        serde_saphyr::to_string_with_options(self, options)
-            .expect("sections print as plain mappings")
+        yaml(self)
     }
 
     /// Joins every relative file name to `dir`.

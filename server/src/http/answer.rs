@@ -1,37 +1,49 @@
 //! What a handler gives back, and how it becomes a response: status, headers, body, compressed if the client takes it.
+//!
+//! A long body is made piece by piece ([`stream`](super::stream)), as fast as the client takes it; one that fits into a piece is
+//! sent whole, with its length.
 
 use std::convert::Infallible;
-use std::io::{self, Write as _};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY,
 };
 use http::{HeaderMap, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 use serde::Serialize;
-use tidemark_core::runtime::yield_if_needed;
+use tidemark_query::api::Rest;
 
 use super::life::Busy;
-use crate::limits::{COMPRESSED_BYTES_MIN, COMPRESSED_STEP_BYTES, ZSTD_LEVEL};
+use super::stream::{Coding, Packer, Pieces, packed};
+use crate::limits::COMPRESSED_BYTES_MIN;
 
 /// JSON, as Prometheus labels it.
 pub(crate) const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// An answer whose body is complete.
+/// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     /// The status.
     pub(crate) status: StatusCode,
     /// Headers beside those that framing needs.
     pub(crate) headers: HeaderMap,
-    /// The body.
+    /// The body, or its first piece.
     pub(crate) body: Bytes,
+    /// The pieces after it.
+    more: Option<More>,
+}
+
+/// What follows the first piece of a body.
+#[derive(Debug)]
+enum More {
+    /// It is made once it is known what the client takes.
+    Unmade(Rest),
+    /// It is being made.
+    Coming(Pieces),
 }
 
 impl Answer {
@@ -43,7 +55,7 @@ impl Answer {
     ) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        Answer { status, headers, body: body.into() }
+        Answer { status, headers, body: body.into(), more: None }
     }
 
     /// Plain text with status 200.
@@ -58,7 +70,19 @@ impl Answer {
 
     /// No body.
     pub(crate) fn empty(status: StatusCode) -> Self {
-        Answer { status, headers: HeaderMap::new(), body: Bytes::new() }
+        Answer { status, headers: HeaderMap::new(), body: Bytes::new(), more: None }
+    }
+
+    /// Goes on after its body.
+    pub(crate) fn followed_by(mut self, rest: Option<Rest>) -> Self {
+        self.more = rest.map(More::Unmade);
+        self
+    }
+
+    /// Goes on after its body as long as there are pieces.
+    pub(crate) fn followed_by_pieces(mut self, pieces: Pieces) -> Self {
+        self.more = Some(More::Coming(pieces));
+        self
     }
 
     /// `{"status":"success","data":...}`.
@@ -94,73 +118,56 @@ impl Answer {
         self
     }
 
-    /// Compresses the body where that helps and the client takes it; other tasks run in between.
+    /// Compresses the body where that helps and the client takes it; other tasks run in between. A long body begins to be made, in
+    /// the queue of the caller.
     pub(crate) async fn compressed_for(mut self, request: &HeaderMap) -> Self {
-        if self.body.len() < COMPRESSED_BYTES_MIN || self.headers.contains_key(CONTENT_ENCODING) {
+        let rest = match self.more.take() {
+            Some(More::Unmade(rest)) => Some(rest),
+            coming => {
+                self.more = coming;
+                None
+            }
+        };
+        let compressible =
+            rest.is_some() || (self.body.len() >= COMPRESSED_BYTES_MIN && self.more.is_none());
+        if !compressible || self.headers.contains_key(CONTENT_ENCODING) {
+            let made = |rest| More::Coming(Pieces::made(rest, Packer::new(None)));
+            self.more = self.more.or(rest.map(made));
             return self;
         }
         self.headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-        let Some(coding) = Coding::best(request) else { return self };
-        let packed = match coding {
-            Coding::Zstd => self.zstd().await,
-            Coding::Gzip => self.gzip().await,
-        };
-        // Writing to memory fails where there is none; the body as it is will do.
-        if let Ok(packed) = packed {
-            self.body = packed.into();
+        let coding = best_coding(request);
+        if let Some(coding) = coding {
             self.headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
         }
+        let Some(rest) = rest else {
+            if let Some(coding) = coding {
+                self.body = packed(&self.body, coding).await;
+            }
+            return self;
+        };
+        let mut packer = Packer::new(coding);
+        self.body = packer.pack(self.body);
+        self.more = Some(More::Coming(Pieces::made(rest, packer)));
         self
-    }
-
-    async fn gzip(&self) -> io::Result<Vec<u8>> {
-        let room = Vec::with_capacity(self.body.len() / 4);
-        let mut encoder = GzEncoder::new(room, Compression::fast());
-        for step in self.body.chunks(COMPRESSED_STEP_BYTES) {
-            encoder.write_all(step)?;
-            yield_if_needed().await;
-        }
-        encoder.finish()
-    }
-
-    async fn zstd(&self) -> io::Result<Vec<u8>> {
-        let room = Vec::with_capacity(self.body.len() / 4);
-        let mut encoder = zstd::stream::write::Encoder::new(room, ZSTD_LEVEL)?;
-        for step in self.body.chunks(COMPRESSED_STEP_BYTES) {
-            encoder.write_all(step)?;
-            yield_if_needed().await;
-        }
-        encoder.finish()
     }
 
     /// The response; `busy` lives until its last byte is handed over.
     pub(crate) fn into_response(self, busy: Busy) -> Response<Reply> {
-        let mut response = Response::new(Reply { body: self.body, busy: Some(busy) });
+        let pieces = self.more.map(|more| match more {
+            More::Unmade(rest) => Pieces::made(rest, Packer::new(None)),
+            More::Coming(pieces) => pieces,
+        });
+        let mut response = Response::new(Reply { body: self.body, pieces, busy: Some(busy) });
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response
     }
 }
 
-/// How a body is compressed, the best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Coding {
-    Zstd,
-    Gzip,
-}
-
-impl Coding {
-    fn name(self) -> &'static str {
-        match self {
-            Coding::Zstd => "zstd",
-            Coding::Gzip => "gzip",
-        }
-    }
-
-    /// The best that `Accept-Encoding` names without refusing it (`q=0`).
-    fn best(request: &HeaderMap) -> Option<Self> {
-        [Coding::Zstd, Coding::Gzip].into_iter().find(|coding| takes(request, coding.name()))
-    }
+/// The best that `Accept-Encoding` names without refusing it (`q=0`).
+fn best_coding(request: &HeaderMap) -> Option<Coding> {
+    Coding::ALL.into_iter().find(|coding| takes(request, coding.name()))
 }
 
 fn takes(request: &HeaderMap, wanted: &str) -> bool {
@@ -175,9 +182,10 @@ fn takes(request: &HeaderMap, wanted: &str) -> bool {
     })
 }
 
-/// A response's body: one piece.
+/// A response's body.
 pub(crate) struct Reply {
     body: Bytes,
+    pieces: Option<Pieces>,
     busy: Option<Busy>,
 }
 
@@ -187,22 +195,31 @@ impl Body for Reply {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let body = std::mem::take(&mut self.body);
-        if body.is_empty() {
-            self.busy = None;
-            return Poll::Ready(None);
+        if !body.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(body))));
         }
-        Poll::Ready(Some(Ok(Frame::data(body))))
+        if let Some(pieces) = &mut self.pieces
+            && let Some(piece) = ready!(pieces.poll_next(cx))
+        {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        self.pieces = None;
+        self.busy = None;
+        Poll::Ready(None)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_empty()
+        self.body.is_empty() && self.pieces.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.body.len() as u64)
+        match self.pieces {
+            None => SizeHint::with_exact(self.body.len() as u64),
+            Some(_) => SizeHint::default(),
+        }
     }
 }
 

@@ -15,8 +15,8 @@ use tidemark_core::runtime::clock::Instant;
 
 use super::answer::{Answer, Reply};
 use super::handlers::{
-    admin, alerting, cardinality, features, lifecycle, pages, queries, query, status, targets,
-    tsdb, write,
+    admin, alerting, cardinality, features, lifecycle, notifications, pages, queries, query,
+    status, targets, tsdb, write,
 };
 use super::life::Busy;
 use super::request::Request;
@@ -72,11 +72,15 @@ pub(crate) const ROUTES: &[Route] = routes! {
     FORM "/api/v1/series"                  => query::series;
     FORM "/api/v1/labels"                  => query::labels;
     GET  "/api/v1/label/:name/values"      => query::label_values;
+    FORM "/api/v1/search/metric_names"     => query::search_metric_names;
+    FORM "/api/v1/search/label_names"      => query::search_label_names;
+    FORM "/api/v1/search/label_values"     => query::search_label_values;
     GET  "/api/v1/metadata"                => query::metadata;
     GET  "/api/v1/targets"                 => targets::targets;
     GET  "/api/v1/targets/metadata"        => targets::metadata;
     GET  "/api/v1/targets/relabel_steps"   => targets::relabel_steps, at_once;
     GET  "/api/v1/scrape_pools"            => targets::pools;
+    GET  "/api/v1/scrape_pools/config"     => targets::pool_config, at_once;
     GET  "/api/v1/cardinality/metric_names" => cardinality::metric_names;
     GET  "/api/v1/cardinality/label_names" => cardinality::label_names;
     GET  "/api/v1/cardinality/label_values" => cardinality::label_values;
@@ -85,9 +89,10 @@ pub(crate) const ROUTES: &[Route] = routes! {
     GET  "/api/v1/rules"                   => alerting::rules;
     GET  "/api/v1/alerts"                  => alerting::alerts;
     GET  "/api/v1/alertmanagers"           => alerting::alertmanagers;
-    GET  "/api/v1/notifications"           => alerting::notifications, at_once;
-    GET  "/api/v1/notifications/live"      => alerting::live_notifications, at_once;
+    GET  "/api/v1/notifications"           => notifications::notifications, at_once;
+    GET  "/api/v1/notifications/live"      => notifications::live, at_once;
     GET  "/api/v1/features"                => features::features, at_once;
+    GET  "/api/v1/openapi.yaml"            => pages::openapi, at_once;
     FORM "/api/v1/status/active_queries"   => queries::active;
     FORM "/api/v1/status/top_queries"      => queries::top;
     GET  "/api/v1/status/buildinfo"        => status::build, at_once;
@@ -95,6 +100,7 @@ pub(crate) const ROUTES: &[Route] = routes! {
     GET  "/api/v1/status/flags"            => status::flags, at_once;
     GET  "/api/v1/status/runtimeinfo"      => status::runtime;
     GET  "/api/v1/status/tsdb"             => tsdb::tsdb;
+    GET  "/api/v1/status/tsdb/blocks"      => tsdb::blocks;
     GET  "/api/v1/status/walreplay"        => status::wal_replay, at_once;
     PUT  "/api/v1/admin/tsdb/delete_series" => admin::delete_series;
     PUT  "/api/v1/admin/tsdb/clean_tombstones" => admin::clean_tombstones;
@@ -226,6 +232,8 @@ fn allow_origin(allowed: &CorsOrigin, request: &HeaderMap, answer: &mut HeaderMa
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
     use super::*;
 
     #[test]
@@ -277,6 +285,46 @@ mod tests {
         allow_origin(&CorsOrigin::Any, &HeaderMap::new(), &mut answer);
         assert!(answer.is_empty());
         assert!(CorsOrigin::parse("(").is_err());
+    }
+
+    /// Methods and paths, as OpenAPI writes them.
+    fn described() -> BTreeSet<String> {
+        type Paths = BTreeMap<String, BTreeMap<String, serde_json::Value>>;
+        #[derive(serde::Deserialize)]
+        struct Document {
+            paths: Paths,
+        }
+        let document: Document = serde_saphyr::from_str(include_str!("openapi.yaml")).unwrap();
+        let of_path = |(path, methods): (String, BTreeMap<String, _>)| {
+            methods.into_keys().map(move |method| format!("{} {path}", method.to_uppercase()))
+        };
+        document.paths.into_iter().flat_map(of_path).collect()
+    }
+
+    #[test]
+    fn every_route_is_described_and_nothing_else() {
+        let of_route = |route: &'static Route| {
+            let path = route.path.replace(":name", "{name}");
+            let methods = route.methods.iter().filter(|method| **method != Method::HEAD);
+            methods.map(move |method| format!("{method} {path}"))
+        };
+        let routes: BTreeSet<String> = ROUTES.iter().flat_map(of_route).collect();
+        let described = described();
+        let missing: Vec<_> = routes.difference(&described).collect();
+        let surplus: Vec<_> = described.difference(&routes).collect();
+        assert!(missing.is_empty() && surplus.is_empty(), "{missing:?} lack, {surplus:?} is none");
+    }
+
+    #[test]
+    fn references_of_the_description_lead_somewhere() {
+        let text = include_str!("openapi.yaml");
+        let document: serde_json::Value = serde_saphyr::from_str(text).unwrap();
+        let references: BTreeSet<&str> =
+            text.split("$ref: \"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        assert!(references.len() > 20);
+        for reference in references {
+            assert!(document.pointer(reference).is_some(), "{reference}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod exporter;
 mod harness;
 mod remote_write;
 
+mod api;
 mod bad_queries;
 mod bad_requests;
 mod bad_targets;

@@ -1,4 +1,4 @@
-//! `/api/v1/rules`, `alerts`, `alertmanagers`, `notifications`: what dashboards ask of alerting.
+//! `/api/v1/rules`, `alerts`, `alertmanagers`: what dashboards ask of alerting.
 //!
 //! Rule files are read and checked; nothing evaluates them, so there is no group with a state, no alert, and nobody who is
 //! notified. The answers say so in Prometheus' shape.
@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use http::StatusCode;
 use serde_json::json;
+use tidemark_query::api::params::parse_bool;
 use tidemark_query::api::{self, Params};
 use tidemark_query::parser::quote::quoted;
 
@@ -40,10 +41,7 @@ fn check_rules(params: &Params) -> Result<(), String> {
         return Err(invalid("type", &format!("not supported value {}", quoted(&kind))));
     }
     let excluded = params.get("exclude_alerts");
-    // What Go takes for a boolean.
-    let booleans =
-        ["", "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"];
-    if !booleans.contains(&excluded) {
+    if !excluded.is_empty() && parse_bool(excluded).is_none() {
         return Err(invalid(
             "exclude_alerts",
             &format!(
@@ -63,23 +61,6 @@ pub(crate) async fn alerts(_: Rc<Node>, _: Request) -> Answer {
 /// The Alertmanagers that are told: none.
 pub(crate) async fn alertmanagers(_: Rc<Node>, _: Request) -> Answer {
     Answer::data(&json!({ "activeAlertmanagers": [], "droppedAlertmanagers": [] }))
-}
-
-/// What the operator should know; a configuration that could not be loaded is one.
-pub(crate) async fn notifications(node: Rc<Node>, _: Request) -> Answer {
-    let load = node.load();
-    if load.succeeded {
-        return Answer::data(&json!([]));
-    }
-    let date = crate::time::Rfc3339(load.time_ms).to_string();
-    Answer::data(
-        &json!([{ "text": "Configuration reload has failed.", "date": date, "active": true }]),
-    )
-}
-
-/// Nobody can subscribe to them: as Prometheus answers when it has too many subscribers.
-pub(crate) async fn live_notifications(_: Rc<Node>, _: Request) -> Answer {
-    Answer::empty(StatusCode::NO_CONTENT)
 }
 
 fn bad(message: &str) -> Answer {

@@ -99,7 +99,7 @@ pub(crate) async fn features(node: Rc<Node>, _: Request) -> Answer {
             "query_stats": true,
             "query_warnings": true,
             "remote_write_receiver": true,
-            "search": false,
+            "search": has(Feature::SearchApi),
             "time_range_labels": true,
             "time_range_series": true,
         },

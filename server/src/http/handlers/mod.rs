@@ -5,6 +5,7 @@ pub(crate) mod alerting;
 pub(crate) mod cardinality;
 pub(crate) mod features;
 pub(crate) mod lifecycle;
+pub(crate) mod notifications;
 pub(crate) mod pages;
 pub(crate) mod queries;
 pub(crate) mod query;

@@ -1,15 +1,18 @@
-//! What is not under `/api`: the landing page and `/metrics`.
+//! Texts: the landing page, `/metrics`, and the description of the API.
 
 use std::rc::Rc;
 
 use http::StatusCode;
 
 use crate::http::answer::Answer;
+use crate::http::handlers::status::API_VERSION;
 use crate::http::request::Request;
 use crate::metrics::gather;
 use crate::node::Node;
 
 const LANDING: &str = include_str!("landing.html");
+
+const OPENAPI: &str = include_str!("../openapi.yaml");
 
 /// Says what runs here and where to look.
 pub(crate) async fn landing(_: Rc<Node>, _: Request) -> Answer {
@@ -23,4 +26,10 @@ pub(crate) async fn metrics(node: Rc<Node>, _: Request) -> Answer {
         Ok(text) => Answer::new(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
         Err(error) => error.answer(),
     }
+}
+
+/// The API for machines, as OpenAPI 3.1.
+pub(crate) async fn openapi(_: Rc<Node>, _: Request) -> Answer {
+    let text = OPENAPI.replace("{version}", API_VERSION);
+    Answer::new(StatusCode::OK, "application/yaml; charset=utf-8", text)
 }

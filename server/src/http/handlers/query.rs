@@ -13,11 +13,13 @@ use tidemark_core::runtime::{Queue, clock, spawn_into};
 use tidemark_query::api::federate::Federation;
 use tidemark_query::api::query::{InstantRequest, QuerySettings, RangeRequest};
 use tidemark_query::api::remote_read::Reading;
+use tidemark_query::api::search::{SearchSettings, Searched};
 use tidemark_query::api::{self, Params, Response};
 use tidemark_query::budget::Budget;
 use tidemark_query::engine::QueryOptions;
 use tidemark_query::value::{QueryError, QueryResult};
 
+use crate::cli::Feature;
 use crate::http::answer::Answer;
 use crate::http::request::Request;
 use crate::limits::FORM_BYTES_MAX;
@@ -29,6 +31,7 @@ impl From<Response> for Answer {
         let status = StatusCode::from_u16(response.status);
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let answer = Answer::new(status, response.content_type, response.body);
+        let answer = answer.followed_by(response.rest);
         match response.content_encoding {
             Some(coding) => answer.with(CONTENT_ENCODING, HeaderValue::from_static(coding)),
             None => answer,
@@ -166,6 +169,34 @@ pub(crate) async fn label_values(node: Rc<Node>, mut request: Request) -> Answer
         api::series::label_values(&name, &params, node.shards()).await
     })
     .await
+}
+
+async fn search(searched: Searched, node: Rc<Node>, request: Request) -> Answer {
+    if !node.flags.has(Feature::SearchApi) {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        return Answer::api_error(status, "unavailable", "search API disabled");
+    }
+    answered(node, request, move |node, params| async move {
+        let limit_max = node.flags.search_max_limit;
+        let settings = SearchSettings { now_ms: clock::now_ms(), limit_max };
+        api::search::search(searched, &params, node.shards(), settings).await
+    })
+    .await
+}
+
+/// Names of metrics that fit what is typed.
+pub(crate) async fn search_metric_names(node: Rc<Node>, request: Request) -> Answer {
+    search(Searched::MetricNames, node, request).await
+}
+
+/// Names of labels that fit.
+pub(crate) async fn search_label_names(node: Rc<Node>, request: Request) -> Answer {
+    search(Searched::LabelNames, node, request).await
+}
+
+/// Values of one label that fit.
+pub(crate) async fn search_label_values(node: Rc<Node>, request: Request) -> Answer {
+    search(Searched::LabelValues, node, request).await
 }
 
 /// Types, helps and units.

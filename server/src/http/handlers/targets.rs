@@ -14,7 +14,9 @@ use tidemark_ingest::label_set::LabelSet;
 use tidemark_ingest::relabel;
 use tidemark_ingest::scrape::status::{DroppedTarget, TargetMetadata, TargetStatus};
 use tidemark_query::parser::parse_metric_selector;
+use tidemark_query::parser::quote::quoted;
 
+use crate::config;
 use crate::http::answer::Answer;
 use crate::http::request::Request;
 use crate::node::Node;
@@ -78,6 +80,27 @@ pub(crate) async fn targets(node: Rc<Node>, request: Request) -> Answer {
 /// The names of the jobs.
 pub(crate) async fn pools(node: Rc<Node>, _: Request) -> Answer {
     Answer::data(&json!({ "scrapePools": node.scraper().job_names() }))
+}
+
+/// The configuration in force of the job `scrapePool`, secrets hidden.
+pub(crate) async fn pool_config(node: Rc<Node>, request: Request) -> Answer {
+    let bad = |message: &str| Answer::api_error(StatusCode::BAD_REQUEST, "bad_data", message);
+    let params = match request.params().await {
+        Ok(params) => params,
+        Err(error) => return error.answer(),
+    };
+    let pool = params.get("scrapePool");
+    if pool.is_empty() {
+        return bad("no scrapePool parameter provided");
+    }
+    let settings = node.settings();
+    match settings.config.scrape_configs.iter().find(|job| job.job_name == pool) {
+        Some(job) => Answer::data(&json!({ "yaml": config::yaml(job) })),
+        None => {
+            let pool = quoted(pool);
+            bad(&format!("error retrieving scrape config: scrape pool {pool} not found"))
+        }
+    }
 }
 
 /// What targets say of their metrics: `match_target` selects targets, `metric` one metric, `limit` how many.
@@ -147,8 +170,8 @@ pub(crate) async fn relabel_steps(node: Rc<Node>, request: Request) -> Answer {
     let job = settings.jobs.iter().find(|job| job.name == pool);
     let config = settings.config.scrape_configs.iter().find(|job| job.job_name == pool);
     let Some((job, config)) = job.zip(config) else {
-        let message = format!("error getting scrape config: scrape pool {pool:?} not found");
-        return bad(&message);
+        let pool = quoted(pool);
+        return bad(&format!("error getting scrape config: scrape pool {pool} not found"));
     };
     let set: LabelSet = labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
     let steps = relabel::steps(&job.relabel_rules, &set);

@@ -1,4 +1,4 @@
-//! `/api/v1/status/tsdb`: how much is in the heads, and which names and labels have most of it.
+//! `/api/v1/status/tsdb`: how much is in the heads, and which names and labels have most of it; `tsdb/blocks`: what is in blocks.
 //!
 //! The lists are exact whatever the number of shards: a pair of label name and value that lies in several of them is one pair. What
 //! the shards count is added up by hashes of the values; the texts of what is shown are asked for in a second round.
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 use http::StatusCode;
 use serde_json::{Value, json};
+use tidemark_core::block::{BlockMeta, block_name};
 use tidemark_core::model::labels::METRIC_NAME;
 use tidemark_core::shard::{Census, ShardStats};
 
@@ -128,6 +129,48 @@ fn page(shards: &[ShardStats], pairs: &Pairs, texts: &HashMap<Key, String>, limi
     })
 }
 
+/// The blocks of all shards, the oldest first. What identifies one is its path below the data directory.
+pub(crate) async fn blocks(node: Rc<Node>, _: Request) -> Answer {
+    let each = |node: &Node| {
+        let shards = node.local_shards().into_iter();
+        let blocks = shards.flat_map(|shard| {
+            let name = shard.dir().file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let blocks = shard.blocks().into_iter();
+            blocks.map(move |meta| (meta.range, name.clone(), meta)).collect::<Vec<_>>()
+        });
+        blocks.collect::<Vec<_>>()
+    };
+    let mut all: Vec<_> = match node.on_every_core(each).await {
+        Ok(all) => all.into_iter().flatten().collect(),
+        Err(error) => return error.answer(),
+    };
+    all.sort_by(|a, b| (a.0.start_ms, a.0.end_ms, &a.1).cmp(&(b.0.start_ms, b.0.end_ms, &b.1)));
+    let rows = all.iter().map(|(_, shard, meta)| block_row(shard, meta));
+    Answer::data(&json!({ "blocks": rows.collect::<Vec<_>>() }))
+}
+
+fn block_row(shard: &str, meta: &BlockMeta) -> Value {
+    let name = |sequence| format!("{shard}/{}", block_name(sequence));
+    let own = [meta.sequence];
+    let sources = if meta.sources.is_empty() { &own[..] } else { &meta.sources };
+    json!({
+        "ulid": name(meta.sequence),
+        "minTime": meta.range.start_ms,
+        // Of a Prometheus' block, the first time that is not in it.
+        "maxTime": meta.range.end_ms.saturating_add(1),
+        "stats": {
+            "numSamples": meta.samples,
+            "numSeries": meta.series,
+            "numChunks": meta.chunks,
+        },
+        "compaction": {
+            "level": meta.level,
+            "sources": sources.iter().map(|sequence| name(*sequence)).collect::<Vec<_>>(),
+        },
+        "version": 1,
+    })
+}
+
 /// The largest, and of equal ones those whose names sort first.
 fn rows(counts: impl Iterator<Item = (String, u64)>, limit: usize) -> Vec<Value> {
     let mut sorted: Vec<_> = counts.collect();
@@ -138,9 +181,31 @@ fn rows(counts: impl Iterator<Item = (String, u64)>, limit: usize) -> Vec<Value>
 
 #[cfg(test)]
 mod tests {
+    use tidemark_core::model::time::TimeRange;
     use tidemark_core::shard::PairCount;
 
     use super::*;
+
+    #[test]
+    fn blocks_are_named_by_their_place() {
+        let meta = BlockMeta {
+            sequence: 3,
+            level: 2,
+            range: TimeRange::new(1_000, 1_999),
+            cut_ms: 2_000,
+            next_series: 9,
+            series: 4,
+            samples: 50,
+            chunks: 6,
+            sources: vec![1, 2],
+        };
+        let row = block_row("shard-0001", &meta);
+        assert_eq!(row["ulid"], format!("shard-0001/{}", block_name(3)));
+        assert_eq!((&row["minTime"], &row["maxTime"]), (&json!(1_000), &json!(2_000)));
+        assert_eq!(row["compaction"]["sources"].as_array().unwrap().len(), 2);
+        let cut = block_row("s", &BlockMeta { sources: vec![], ..meta });
+        assert_eq!(cut["compaction"]["sources"], json!([cut["ulid"]]));
+    }
 
     #[test]
     fn a_pair_in_two_shards_is_one_pair() {
