@@ -42,8 +42,11 @@ impl Response {
     }
 }
 
+/// Appends a piece of a body; whether there is more.
+type WritePiece = dyn FnMut(&mut Vec<u8>) -> bool;
+
 /// Makes the rest of a body.
-pub struct Rest(Box<dyn FnMut(&mut Vec<u8>) -> bool>);
+pub struct Rest(Box<WritePiece>);
 
 impl Rest {
     /// Appends the next piece; whether there is more.

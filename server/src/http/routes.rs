@@ -287,7 +287,7 @@ mod tests {
         assert!(CorsOrigin::parse("(").is_err());
     }
 
-    /// Methods and paths, as OpenAPI writes them.
+    /// Methods and paths, as `OpenAPI` writes them.
     fn described() -> BTreeSet<String> {
         type Paths = BTreeMap<String, BTreeMap<String, serde_json::Value>>;
         #[derive(serde::Deserialize)]

@@ -6,7 +6,7 @@
 mod score;
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -147,14 +147,13 @@ fn lines(
 
 /// What is known of the metrics that were found.
 async fn metadata_of(hits: &[Hit], shards: &Shards) -> Result<HashMap<String, Metadata>> {
-    let wanted: Arc<HashMap<String, ()>> =
-        Arc::new(hits.iter().map(|hit| (hit.value.clone(), ())).collect());
+    let wanted: Arc<HashSet<String>> = Arc::new(hits.iter().map(|hit| hit.value.clone()).collect());
     let answers = shards
         .scatter(Queue::Query, move |shard: Rc<Shard>| {
             let wanted = Arc::clone(&wanted);
             Box::pin(async move {
                 let mut known = shard.metadata();
-                known.retain(|(family, _)| wanted.contains_key(family));
+                known.retain(|(family, _)| wanted.contains(family));
                 known
             })
         })
@@ -426,7 +425,7 @@ mod tests {
             (Order::Descending, ["c", "b", "a"]),
             (Order::BestFirst, ["b", "a", "c"]),
         ] {
-            let mut hits = vec![hit("c", 0.5, order), hit("a", 0.5, order), hit("b", 0.9, order)];
+            let mut hits = [hit("c", 0.5, order), hit("a", 0.5, order), hit("b", 0.9, order)];
             hits.sort_unstable();
             let values: Vec<_> = hits.iter().map(|hit| hit.value.as_str()).collect();
             assert_eq!(values, expected);

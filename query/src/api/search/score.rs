@@ -177,10 +177,10 @@ mod tests {
         assert_eq!(score("xyz", "http_requests_total"), None);
         assert_eq!(score("up", "u"), None, "longer than the value");
         // "tot" is one run with 14 characters before it and 2 after: (9 - 14/19 - 1/19) / 9 * 0.999.
-        assert_eq!(score("tot", "http_requests_total"), Some(0.911368));
+        assert_eq!(score("tot", "http_requests_total"), Some(0.911_368));
         assert!(score("hrt", "http_requests_total") < score("req", "http_requests_total"));
         // (4 - 1/4 - 1/8) / 4 * 0.999.
-        assert_eq!(score("né", "ünér"), Some(0.905344), "characters, not bytes");
+        assert_eq!(score("né", "ünér"), Some(0.905_344), "characters, not bytes");
         let long = format!("{}b{}", "a".repeat(SEARCH_TEXT_MAX), "c".repeat(9));
         assert_eq!(score("ac", &long), None, "too long to compare");
         assert!(score("bc", &long).is_some(), "but it is looked for");
@@ -191,11 +191,11 @@ mod tests {
         let score = |threshold, term: &str, value: &str| {
             scored(Algorithm::JaroWinkler, threshold, &[term], value)
         };
-        assert_eq!(score(0.0, "quests", "http_requests_total"), Some(0.515385), "found as it is");
+        assert_eq!(score(0.0, "quests", "http_requests_total"), Some(0.515_385), "found as it is");
         assert_eq!(score(0.0, "martha", "marhta"), None, "no likeness is asked for");
         // The textbook's examples.
-        assert_eq!(score(0.5, "martha", "marhta"), Some(0.961111));
-        assert_eq!(score(0.5, "dixon", "dicksonx"), Some(0.813333));
+        assert_eq!(score(0.5, "martha", "marhta"), Some(0.961_111));
+        assert_eq!(score(0.5, "dixon", "dicksonx"), Some(0.813_333));
         assert_eq!(score(0.9, "dixon", "dicksonx"), None);
         assert_eq!(score(0.1, "abc", "xyz"), None);
     }

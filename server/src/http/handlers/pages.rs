@@ -28,7 +28,7 @@ pub(crate) async fn metrics(node: Rc<Node>, _: Request) -> Answer {
     }
 }
 
-/// The API for machines, as OpenAPI 3.1.
+/// The API for machines, as `OpenAPI` 3.1.
 pub(crate) async fn openapi(_: Rc<Node>, _: Request) -> Answer {
     let text = OPENAPI.replace("{version}", API_VERSION);
     Answer::new(StatusCode::OK, "application/yaml; charset=utf-8", text)

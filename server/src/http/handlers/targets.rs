@@ -94,13 +94,11 @@ pub(crate) async fn pool_config(node: Rc<Node>, request: Request) -> Answer {
         return bad("no scrapePool parameter provided");
     }
     let settings = node.settings();
-    match settings.config.scrape_configs.iter().find(|job| job.job_name == pool) {
-        Some(job) => Answer::data(&json!({ "yaml": config::yaml(job) })),
-        None => {
-            let pool = quoted(pool);
-            bad(&format!("error retrieving scrape config: scrape pool {pool} not found"))
-        }
-    }
+    let Some(job) = settings.config.scrape_configs.iter().find(|job| job.job_name == pool) else {
+        let pool = quoted(pool);
+        return bad(&format!("error retrieving scrape config: scrape pool {pool} not found"));
+    };
+    Answer::data(&json!({ "yaml": config::yaml(job) }))
 }
 
 /// What targets say of their metrics: `match_target` selects targets, `metric` one metric, `limit` how many.

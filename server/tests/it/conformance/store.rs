@@ -222,6 +222,7 @@ pub(super) fn write(client: &mut Client, all: &[Stored]) {
 
 /// The time of some sample, in ms.
 pub(super) fn some_sample_ms(all: &[Stored], random: &mut Random) -> i64 {
-    let stored = &all[random.below(all.len() as u64) as usize];
+    let filled: Vec<_> = all.iter().filter(|stored| !stored.samples.is_empty()).collect();
+    let stored = filled[random.below(filled.len() as u64) as usize];
     stored.samples[random.below(stored.samples.len() as u64) as usize].0
 }
