@@ -1,7 +1,9 @@
 //! Going through a block from the first series to the last, as compaction does, past the cache that queries share.
 
+use super::figures::Figures;
 use super::reader::{Block, Pages};
 use super::series::{BlockChunk, GROUP_SERIES};
+use super::writer::NewChunk;
 use crate::error::Result;
 use crate::limits::BLOCK_CURSOR_BYTES_MAX;
 use crate::model::columns::SampleColumns;
@@ -13,8 +15,20 @@ use std::path::Path;
 pub struct BlockCursor {
     block: Block,
     /// The series of the group that is being gone through: labels and chunks.
-    group: VecDeque<(Vec<u8>, Vec<BlockChunk>)>,
+    group: VecDeque<CursorSeries>,
+    figures: Figures,
     next: u32,
+}
+
+/// A series of a block.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CursorSeries {
+    /// Its number.
+    pub number: u32,
+    /// Its labels in canonical encoding.
+    pub labels: Vec<u8>,
+    /// Its chunks.
+    pub chunks: Vec<BlockChunk>,
 }
 
 impl BlockCursor {
@@ -22,7 +36,7 @@ impl BlockCursor {
     pub async fn open(disk: &Disk, blocks: &Path, sequence: u32) -> Result<Self> {
         let pages = Pages::new(BLOCK_CURSOR_BYTES_MAX);
         let block = Block::open(disk, blocks, sequence, pages).await?;
-        Ok(BlockCursor { block, group: VecDeque::new(), next: 0 })
+        Ok(BlockCursor { block, group: VecDeque::new(), figures: Figures::default(), next: 0 })
     }
 
     /// The block.
@@ -30,37 +44,34 @@ impl BlockCursor {
         &self.block
     }
 
-    /// Takes the next series: its number, its labels in canonical encoding, its chunks. `None` behind the last.
-    pub async fn advance(&mut self) -> Result<Option<(u32, Vec<u8>, Vec<BlockChunk>)>> {
+    /// Takes the next series; `None` behind the last.
+    pub async fn advance(&mut self) -> Result<Option<CursorSeries>> {
         if self.group.is_empty() {
             let end = self.block.meta().series.min(self.next + GROUP_SERIES as u32);
             let numbers: Vec<u32> = (self.next..end).collect();
             let group = &mut self.group;
-            let keep = |_, labels: &[u8], chunks: &[BlockChunk]| {
-                group.push_back((labels.to_vec(), chunks.to_vec()));
+            let keep = |number, labels: &[u8], chunks: &[BlockChunk]| {
+                let (labels, chunks) = (labels.to_vec(), chunks.to_vec());
+                group.push_back(CursorSeries { number, labels, chunks });
             };
             self.block.series(&numbers, keep).await?;
+            self.next = end;
         }
-        let series = self.group.pop_front();
-        Ok(series.map(|(labels, chunks)| {
-            self.next += 1;
-            (self.next - 1, labels, chunks)
-        }))
+        Ok(self.group.pop_front())
     }
 
-    /// Appends the samples of a chunk whose bytes were read to `out`.
-    pub fn decode(
-        &self,
-        chunk: &BlockChunk,
-        bytes: &[u8],
-        details: &[u8],
-        out: &mut SampleColumns,
-    ) -> Result<()> {
-        self.block.decode(chunk, bytes, details, out)
+    /// Appends the samples of a chunk to `out`.
+    pub async fn read_samples(&self, chunk: &BlockChunk, out: &mut SampleColumns) -> Result<()> {
+        let (bytes, details) = self.block.read_bytes(chunk).await?;
+        self.block.decode(chunk, &bytes, &details, out)
     }
 
-    /// The bytes of a chunk and of its details.
-    pub async fn read_bytes(&self, chunk: &BlockChunk) -> Result<(Vec<u8>, Vec<u8>)> {
-        self.block.read_bytes(chunk).await
+    /// A chunk of a series as it is, to be written to another block.
+    pub async fn read(&mut self, number: u32, chunk: &BlockChunk) -> Result<NewChunk> {
+        let (bytes, details) = self.block.read_bytes(chunk).await?;
+        self.block.read_figures(number, &mut self.figures).await?;
+        let BlockChunk { range, samples, encoding, .. } = *chunk;
+        let statistics = self.figures.of(chunk);
+        Ok(NewChunk { range, samples, encoding, bytes, details, statistics })
     }
 }

@@ -3,12 +3,13 @@
 //! ```text
 //! footer    block, level: uvarint | first ms, last ms: varint | end of the head's windows: varint | next series: uvarint | series, samples, chunks: uvarint
 //!           time that chunks are counted from: varint | sources: uvarint, of each its number: uvarint
-//!           series groups: uvarint, bytes of each: uvarint
+//!           series groups: uvarint, of each: bytes of its series: uvarint | bytes of its figures: uvarint
 //!           names: uvarint, of each: text | values: uvarint | groups: uvarint, of each: first value: text | bytes: uvarint
 //!           bytes of all this: u32                                          the last 4 bytes of the stream
 //! ```
 //!
-//! Groups stand in the stream one behind the other from its begin on, those of the series first, then those of the values, name by name.
+//! Groups stand in the stream one behind the other from its begin on, those of the series first, each with its figures behind it, then those of
+//! the values, name by name. Version 1 had no figures, and no bytes of them.
 
 use super::dictionary::{NameTable, ValueGroup};
 use super::series::push_text;
@@ -40,14 +41,28 @@ pub struct BlockMeta {
     pub sources: Vec<u32>,
 }
 
+/// Where a group of series stands, and the figures of its chunks behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SeriesGroup {
+    pub(super) offset: u64,
+    pub(super) len: u32,
+    pub(super) figures_len: u32,
+}
+
+impl SeriesGroup {
+    /// Where the figures stand.
+    pub(super) fn figures(self) -> u64 {
+        self.offset + u64::from(self.len)
+    }
+}
+
 /// The footer of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Footer {
     pub(super) meta: BlockMeta,
     /// The time that the first chunk of each series is counted from.
     pub(super) base_ms: TimestampMs,
-    /// Where each group of series begins, and where the last one ends.
-    pub(super) series_groups: Vec<u64>,
+    pub(super) series_groups: Vec<SeriesGroup>,
     /// In the order of names.
     pub(super) names: Vec<NameTable>,
 }
@@ -68,9 +83,10 @@ impl Footer {
         push_varint(&mut out, self.base_ms);
         push_uvarint(&mut out, meta.sources.len() as u64);
         meta.sources.iter().for_each(|&source| push_uvarint(&mut out, u64::from(source)));
-        push_uvarint(&mut out, self.series_groups.len() as u64 - 1);
-        for ends in self.series_groups.windows(2) {
-            push_uvarint(&mut out, ends[1] - ends[0]);
+        push_uvarint(&mut out, self.series_groups.len() as u64);
+        for group in &self.series_groups {
+            push_uvarint(&mut out, u64::from(group.len));
+            push_uvarint(&mut out, u64::from(group.figures_len));
         }
         push_uvarint(&mut out, self.names.len() as u64);
         for table in &self.names {
@@ -87,8 +103,8 @@ impl Footer {
         out
     }
 
-    /// Reads what [`Footer::encode`] wrote, without the length at its end, of a stream whose groups take `groups_len` bytes.
-    pub(super) fn decode(bytes: &[u8], groups_len: u64) -> Option<Self> {
+    /// Reads what [`Footer::encode`] wrote, without the length at its end, of a stream of this version whose groups take `groups_len` bytes.
+    pub(super) fn decode(bytes: &[u8], version: u32, groups_len: u64) -> Option<Self> {
         let mut input = Input { bytes };
         let sequence = input.uvarint32()?;
         let level = input.uvarint32()?;
@@ -109,10 +125,12 @@ impl Footer {
             chunks,
             sources,
         };
-        let (mut end, mut series_groups) = (0_u64, vec![0]);
+        let (mut end, mut series_groups) = (0_u64, Vec::new());
         for _ in 0..input.uvarint()? {
-            end = end.checked_add(input.uvarint()?)?;
-            series_groups.push(end);
+            let len = input.uvarint32()?;
+            let figures_len = if version == 1 { 0 } else { input.uvarint32()? };
+            series_groups.push(SeriesGroup { offset: end, len, figures_len });
+            end = end.checked_add(u64::from(len) + u64::from(figures_len))?;
         }
         let mut names = Vec::new();
         for _ in 0..input.uvarint()? {
@@ -163,20 +181,24 @@ mod tests {
             },
             NameTable { name: "b".into(), values: 1, groups: vec![group("", 36, 4)] },
         ];
-        let footer = Footer { meta, base_ms: -9, series_groups: vec![0, 10, 30], names };
+        let series_groups = vec![
+            SeriesGroup { offset: 0, len: 10, figures_len: 2 },
+            SeriesGroup { offset: 12, len: 15, figures_len: 3 },
+        ];
+        let footer = Footer { meta, base_ms: -9, series_groups, names };
         let bytes = footer.encode();
         let bytes = &bytes[..bytes.len() - 4];
-        assert_eq!(Footer::decode(bytes, 40).as_ref(), Some(&footer));
-        assert_eq!(Footer::decode(bytes, 41), None);
+        assert_eq!(Footer::decode(bytes, 2, 40).as_ref(), Some(&footer));
+        assert_eq!(Footer::decode(bytes, 2, 41), None);
         for end in 0..bytes.len() {
-            assert_eq!(Footer::decode(&bytes[..end], 40), None);
+            assert_eq!(Footer::decode(&bytes[..end], 2, 40), None);
         }
     }
 
     proptest! {
         #[test]
-        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-            Footer::decode(&bytes, 100);
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100), version in 1_u32..3) {
+            Footer::decode(&bytes, version, 100);
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! blocks/00000007/chunks      chunks of the first series | chunks of the second | ...
-//! blocks/00000007/index       groups of series | values of labels with postings | footer
+//! blocks/00000007/index       groups of series with figures of their chunks | values of labels with postings | footer
 //! blocks/00000007/tombstones  what was deleted since, if anything was
 //! ```
 //!
@@ -18,6 +18,7 @@
 mod cursor;
 mod details;
 mod dictionary;
+mod figures;
 mod gaps;
 mod meta;
 mod pages;
@@ -32,7 +33,8 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
-pub use cursor::BlockCursor;
+pub use cursor::{BlockCursor, CursorSeries};
+pub use figures::Figures;
 pub use meta::BlockMeta;
 pub use reader::{Block, Pages, ReadScratch};
 pub use seal::seal_all;

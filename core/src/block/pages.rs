@@ -21,8 +21,8 @@ use crate::error::{Error, Result};
 use crate::limits::{BLOCK_READ_PAGES_MAX, BLOCK_WRITE_BYTES};
 use crate::runtime::disk::{Disk, File, Open, whole_blocks};
 
-/// Version of the format that this binary writes, and the newest that it reads.
-const VERSION: u32 = 1;
+/// Version of the format that this binary writes, and the newest that it reads. Pages are the same in all of them.
+const VERSION: u32 = 2;
 /// Bytes of a page.
 pub(super) const PAGE_BYTES: usize = 64 << 10;
 const CRC_BYTES: usize = 4;
@@ -157,6 +157,7 @@ pub(super) struct PageReader {
     block: u32,
     bytes: u64,
     len: u64,
+    version: u32,
 }
 
 impl PageReader {
@@ -167,7 +168,7 @@ impl PageReader {
     pub(super) async fn open(disk: &Disk, path: &Path, kind: Kind, block: u32) -> Result<Self> {
         let file = disk.open(path, Open::Read).await?;
         let bytes = file.len().await?;
-        let mut reader = PageReader { file, kind, block, bytes, len: 0 };
+        let mut reader = PageReader { file, kind, block, bytes, len: 0, version: 0 };
         let last = reader.page_count().checked_sub(1).ok_or_else(|| reader.no_end("nothing"))?;
         let start = u64::from(last) * PAGE_BYTES as u64;
         let page = reader.file.read_at(start, PAGE_BYTES).await?;
@@ -184,6 +185,7 @@ impl PageReader {
             let path = path.to_owned();
             return Err(Error::NewerFormat { path, found: version, known: VERSION });
         }
+        reader.version = version;
         reader.len = u64::from_le_bytes(*trailer.first_chunk().expect("a trailer has 20 bytes"));
         let held = u64::from(last) * PAYLOAD_BYTES as u64 + payload.len() as u64;
         if reader.len + TRAILER_BYTES as u64 > held {
@@ -200,6 +202,11 @@ impl PageReader {
     /// Bytes on disk.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Version of the format that it is written in.
+    pub(super) fn version(&self) -> u32 {
+        self.version
     }
 
     fn page_count(&self) -> u32 {

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::dictionary::{NameTable, ValueGroup, ValuePostings, ValuesDecoder};
-use super::meta::{BlockMeta, Footer};
+use super::figures::Figures;
+use super::meta::{BlockMeta, Footer, SeriesGroup};
 use super::pages::{Kind, PageCache, PageReader};
 use super::series::{BlockChunk, GROUP_SERIES, GroupDecoder};
 use super::tombstones::Tombstones;
@@ -71,7 +72,7 @@ impl Block {
         let start = end.checked_sub(u64::from(len)).ok_or_else(no_footer)?;
         bytes.clear();
         index.read(&pages.0, start, len as usize, &mut bytes).await?;
-        let footer = Footer::decode(&bytes, start)
+        let footer = Footer::decode(&bytes, index.version(), start)
             .filter(|footer| footer.meta.sequence == sequence)
             .ok_or_else(no_footer)?;
         let tombstones = read_tombstones(disk, &directory).await?;
@@ -240,13 +241,11 @@ impl Block {
         let (mut bytes, mut chunks) = (Vec::new(), Vec::new());
         for wanted in numbers.chunk_by(|a, b| group_of(*a) == group_of(*b)) {
             let (first, group) = (wanted[0], group_of(wanted[0]));
-            let Some(&[start, end]) = self.footer.series_groups.get(group..group + 2) else {
-                return Err(self.makes_no_sense(&format!("series {first}"), 0));
-            };
+            let place = self.series_group(first)?;
             bytes.clear();
-            self.index.read(&self.pages.0, start, (end - start) as usize, &mut bytes).await?;
-            let broken = || self.makes_no_sense("a group of series", start);
-            let mut decoder = GroupDecoder::new(&bytes, self.footer.base_ms).ok_or_else(broken)?;
+            self.index.read(&self.pages.0, place.offset, place.len as usize, &mut bytes).await?;
+            let broken = || self.makes_no_sense("a group of series", place.offset);
+            let mut decoder = self.group_decoder(&bytes).ok_or_else(broken)?;
             let (mut number, mut wanted) =
                 ((group * GROUP_SERIES) as u32, wanted.iter().peekable());
             while wanted.peek().is_some() {
@@ -259,6 +258,38 @@ impl Block {
             }
             yield_if_needed().await;
         }
+        Ok(())
+    }
+
+    fn series_group(&self, number: u32) -> Result<SeriesGroup> {
+        let found = self.footer.series_groups.get(group_of(number));
+        found.copied().ok_or_else(|| self.makes_no_sense(&format!("series {number}"), 0))
+    }
+
+    fn group_decoder<'a>(&self, bytes: &'a [u8]) -> Option<GroupDecoder<'a>> {
+        GroupDecoder::new(bytes, self.index.version(), self.footer.base_ms)
+    }
+
+    /// Whether figures of its chunks were written. Version 1 wrote none.
+    pub fn has_figures(&self) -> bool {
+        self.index.version() > 1
+    }
+
+    /// Brings the figures of the chunks of a series, and of its neighbours, to `out`, unless they are there.
+    pub async fn read_figures(&self, number: u32, out: &mut Figures) -> Result<()> {
+        if out.is_of(self.meta().sequence, group_of(number)) || !self.has_figures() {
+            return Ok(());
+        }
+        let (place, mut bytes) = (self.series_group(number)?, Vec::new());
+        let len = place.len as usize;
+        self.index
+            .read(&self.pages.0, place.offset, len + place.figures_len as usize, &mut bytes)
+            .await?;
+        let decoder = self.group_decoder(&bytes[..len]);
+        let filled = decoder.and_then(|series| out.fill(series, &bytes[len..]));
+        filled.ok_or_else(|| self.makes_no_sense("the figures of chunks", place.figures()))?;
+        out.set_of(self.meta().sequence, group_of(number));
+        yield_if_needed().await;
         Ok(())
     }
 

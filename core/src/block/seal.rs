@@ -2,7 +2,7 @@
 
 use super::details;
 use super::writer::NewChunk;
-use crate::chunk::{self, Effort};
+use crate::chunk::{self, ChunkStatistics, Effort};
 use crate::limits::CHUNK_SAMPLES_MAX;
 use crate::model::columns::SampleColumns;
 use crate::model::time::TimeRange;
@@ -30,7 +30,10 @@ fn seal(samples: &SampleColumns, start: usize, end: usize, effort: Effort) -> Ne
     let (encoding, bytes) = chunk::seal(timestamps, &samples.values[start..end], effort);
     let mut details = Vec::new();
     details::encode(samples, start..end, &mut details);
+    // Who reads a histogram, or the start of a counter, has to see it.
+    let plain = if details.is_empty() { &samples.values[start..end] } else { &[] };
     NewChunk {
+        statistics: ChunkStatistics::of(plain),
         range: TimeRange::new(timestamps[0], timestamps[timestamps.len() - 1]),
         samples: timestamps.len() as u16,
         encoding,

@@ -8,12 +8,13 @@
 //!             bytes shared with the value at the same place << 1 | same name: uvarint
 //!             name: uvarint length and text                       unless it is the same
 //!             the rest of the value: uvarint length and text
-//! chunk     first ms, minus the begin of the block or the last ms before: uvarint | last ms minus first: uvarint | samples: uvarint
-//!           encoding, +128 if it has details: u8 | bytes: uvarint | bytes of details: uvarint, if it has any
+//! chunk     encoding, +128 if it has details, +64 if it is alike: u8 | shape, unless alike | bytes: uvarint | bytes of details: uvarint, if it has any
+//! shape     first ms, minus the begin of the block or the last ms before: uvarint | last ms minus first: uvarint | samples: uvarint
 //! ```
 //!
-//! Since neighbours are alike, labels of a hundred bytes and more take ten. Chunks stand in the file of chunks in the same order without
-//! gaps, so their offsets follow from their lengths. Pure functions.
+//! Since neighbours are alike, labels of a hundred bytes and more take ten, and a chunk with the times and the number of samples of the chunk
+//! at the same place in the series before takes three. Chunks stand in the file of chunks in the same order without
+//! gaps, so their offsets follow from their lengths. Version 1 knew no chunks that are alike, and wrote the shape first. Pure functions.
 
 use crate::chunk::Encoding;
 use crate::chunk::bits::push_uvarint;
@@ -25,6 +26,7 @@ use crate::model::time::{TimeRange, TimestampMs};
 pub(super) const GROUP_SERIES: usize = 64;
 
 const HAS_DETAILS: u8 = 0x80;
+const IS_ALIKE: u8 = 0x40;
 
 /// A chunk of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,10 +52,15 @@ impl BlockChunk {
     }
 }
 
+/// Times of the first and the last sample of a chunk, and how many there are.
+type Shape = (TimeRange, u16);
+
 /// Encodes one group.
 #[derive(Debug, Default)]
 pub(super) struct GroupEncoder {
     labels: Vec<u8>,
+    /// Of the chunks of the series before.
+    shapes: Vec<Shape>,
     series: usize,
     /// The group.
     pub(super) bytes: Vec<u8>,
@@ -76,24 +83,32 @@ impl GroupEncoder {
         self.labels.extend_from_slice(labels);
         push_uvarint(&mut self.bytes, chunks.len() as u64);
         let mut before = base_ms;
-        for chunk in chunks {
-            let TimeRange { start_ms, end_ms } = chunk.range;
-            push_uvarint(&mut self.bytes, start_ms.wrapping_sub(before) as u64);
-            push_uvarint(&mut self.bytes, end_ms.wrapping_sub(start_ms) as u64);
-            push_uvarint(&mut self.bytes, u64::from(chunk.samples));
+        for (i, chunk) in chunks.iter().enumerate() {
+            let shape = (chunk.range, chunk.samples);
+            let is_alike = self.shapes.get(i) == Some(&shape);
             let details = if chunk.details_len > 0 { HAS_DETAILS } else { 0 };
-            self.bytes.push(chunk.encoding as u8 | details);
+            let alike = if is_alike { IS_ALIKE } else { 0 };
+            self.bytes.push(chunk.encoding as u8 | details | alike);
+            let TimeRange { start_ms, end_ms } = chunk.range;
+            if !is_alike {
+                push_uvarint(&mut self.bytes, start_ms.wrapping_sub(before) as u64);
+                push_uvarint(&mut self.bytes, end_ms.wrapping_sub(start_ms) as u64);
+                push_uvarint(&mut self.bytes, u64::from(chunk.samples));
+            }
             push_uvarint(&mut self.bytes, u64::from(chunk.len));
             if chunk.details_len > 0 {
                 push_uvarint(&mut self.bytes, u64::from(chunk.details_len));
             }
             before = end_ms;
         }
+        self.shapes.clear();
+        self.shapes.extend(chunks.iter().map(|chunk| (chunk.range, chunk.samples)));
     }
 
     /// Empties it for the next group.
     pub(super) fn clear(&mut self) {
         self.labels.clear();
+        self.shapes.clear();
         self.bytes.clear();
         self.series = 0;
     }
@@ -102,24 +117,27 @@ impl GroupEncoder {
 /// Reads one group, series by series.
 pub(super) struct GroupDecoder<'a> {
     input: Input<'a>,
+    version: u32,
     base_ms: TimestampMs,
     offset: u64,
     /// Labels of the series read last, in canonical encoding.
     pub(super) labels: Vec<u8>,
     spare: Vec<u8>,
+    /// Of the chunks of the series read last.
+    shapes: Vec<Shape>,
 }
 
 impl<'a> GroupDecoder<'a> {
-    /// Begins to read a group of a block that begins at `base_ms`; `None` if the bytes are none.
-    pub(super) fn new(bytes: &'a [u8], base_ms: TimestampMs) -> Option<Self> {
+    /// Begins to read a group of a block of this version that begins at `base_ms`; `None` if the bytes are none.
+    pub(super) fn new(bytes: &'a [u8], version: u32, base_ms: TimestampMs) -> Option<Self> {
         let mut input = Input { bytes };
         let offset = input.uvarint()?;
-        Some(GroupDecoder { input, base_ms, offset, labels: Vec::new(), spare: Vec::new() })
+        let (labels, spare, shapes) = (Vec::new(), Vec::new(), Vec::new());
+        Some(GroupDecoder { input, version, base_ms, offset, labels, spare, shapes })
     }
 
     /// Whether another series follows.
-    #[cfg(test)]
-    fn has_next(&self) -> bool {
+    pub(super) fn has_next(&self) -> bool {
         !self.input.bytes.is_empty()
     }
 
@@ -128,30 +146,48 @@ impl<'a> GroupDecoder<'a> {
         self.spare.clear();
         decode_labels(&mut self.input, &self.labels, &mut self.spare)?;
         std::mem::swap(&mut self.labels, &mut self.spare);
-        let mut before = self.base_ms;
-        for _ in 0..self.input.uvarint()? {
-            let start_ms = before.wrapping_add(self.input.uvarint()? as i64);
-            let end_ms = start_ms.wrapping_add(self.input.uvarint()? as i64);
-            let samples = u16::try_from(self.input.uvarint()?).ok()?;
-            let encoding = self.input.byte()?;
+        let (mut before, count) = (self.base_ms, usize::try_from(self.input.uvarint()?).ok()?);
+        for i in 0..count {
+            let (head, (range, samples)) = self.read_head(i, before)?;
             let len = u32::try_from(self.input.uvarint()?).ok()?;
-            let details_len = match encoding & HAS_DETAILS {
+            let details_len = match head & HAS_DETAILS {
                 0 => 0,
                 _ => u32::try_from(self.input.uvarint()?).ok()?,
             };
-            let chunk = BlockChunk {
-                range: TimeRange::new(start_ms, end_ms),
-                offset: self.offset,
-                len,
-                details_len,
-                samples,
-                encoding: Encoding::from_u8(encoding & !HAS_DETAILS).ok()?,
-            };
+            let encoding = Encoding::from_u8(head & !(HAS_DETAILS | IS_ALIKE)).ok()?;
+            let chunk =
+                BlockChunk { range, offset: self.offset, len, details_len, samples, encoding };
             self.offset = self.offset.checked_add(u64::from(len) + u64::from(details_len))?;
-            before = end_ms;
+            before = range.end_ms;
             visit(chunk);
         }
+        self.shapes.truncate(count);
         Some(())
+    }
+
+    /// Encoding and flags of chunk `i` of a series, and its shape, which takes the place of that of the series before.
+    fn read_head(&mut self, i: usize, before: TimestampMs) -> Option<(u8, Shape)> {
+        if self.version == 1 {
+            let shape = self.read_shape(before)?;
+            return Some((self.input.byte()?, shape));
+        }
+        let head = self.input.byte()?;
+        if head & IS_ALIKE != 0 {
+            return Some((head, *self.shapes.get(i)?));
+        }
+        let shape = self.read_shape(before)?;
+        match self.shapes.get_mut(i) {
+            Some(place) => *place = shape,
+            None => self.shapes.push(shape),
+        }
+        Some((head, shape))
+    }
+
+    fn read_shape(&mut self, before: TimestampMs) -> Option<Shape> {
+        let start_ms = before.wrapping_add(self.input.uvarint()? as i64);
+        let end_ms = start_ms.wrapping_add(self.input.uvarint()? as i64);
+        let samples = u16::try_from(self.input.uvarint()?).ok()?;
+        Some((TimeRange::new(start_ms, end_ms), samples))
     }
 }
 
@@ -226,13 +262,20 @@ mod tests {
     use proptest::prelude::*;
 
     /// Gap, span, samples, bytes and bytes of details of a chunk.
-    type Shape = (u32, u32, u16, u16, u16);
+    type Drawn = (u32, u32, u16, u16, u16);
 
-    fn series() -> impl Strategy<Value = (Labels, Vec<Shape>)> {
+    fn drawn() -> impl Strategy<Value = Drawn> {
+        prop_oneof![
+            any::<Drawn>(),
+            any::<(u16, u16)>().prop_map(|(len, details)| (15, 7185, 480, len, details)),
+        ]
+    }
+
+    fn series() -> impl Strategy<Value = (Labels, Vec<Drawn>)> {
         let labels = proptest::collection::btree_map("[a-c]{1,2}", "[xé]{1,5}", 0..11);
         let labels =
             labels.prop_map(|pairs| pairs.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect());
-        (labels, proptest::collection::vec(any::<Shape>(), 0..4))
+        (labels, proptest::collection::vec(drawn(), 0..4))
     }
 
     proptest! {
@@ -259,7 +302,7 @@ mod tests {
             }
             // The first series tells where the chunks begin; one without any tells nothing.
             let shift = expected[0].1.first().map_or(77, |_| 0);
-            let mut decoder = GroupDecoder::new(&encoder.bytes, base).unwrap();
+            let mut decoder = GroupDecoder::new(&encoder.bytes, 2, base).unwrap();
             for (labels, chunks) in expected {
                 let mut found = Vec::new();
                 decoder.read(|chunk| found.push(BlockChunk { offset: chunk.offset + shift, ..chunk })).unwrap();
@@ -270,8 +313,8 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            if let Some(mut decoder) = GroupDecoder::new(&bytes, 0) {
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), version in 1_u32..3) {
+            if let Some(mut decoder) = GroupDecoder::new(&bytes, version, 0) {
                 while decoder.has_next() && decoder.read(|_| ()).is_some() {}
             }
         }
@@ -293,5 +336,17 @@ mod tests {
         let before = encoder.bytes.len();
         encoder.push(0, labels("iowait").encoded(), &[]);
         assert_eq!(encoder.bytes.len() - before, 1 + 1 + 1 + 1 + 5 + 1);
+        let chunk = BlockChunk {
+            range: TimeRange::new(1000, 7_186_000),
+            offset: 0,
+            len: 400,
+            details_len: 0,
+            samples: 480,
+            encoding: Encoding::Columnar,
+        };
+        encoder.push(0, labels("iowait").encoded(), &[chunk]);
+        let before = encoder.bytes.len();
+        encoder.push(0, labels("iowait").encoded(), &[BlockChunk { offset: 400, ..chunk }]);
+        assert_eq!(encoder.bytes.len() - before, 1 + 1 + 1 + 3);
     }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::chunk::Encoding;
 use crate::chunk::xor::XorEncoder;
+use crate::chunk::{ChunkStatistics, Encoding};
 use crate::error::{Error, Result};
 use crate::model::columns::SampleColumns;
 use crate::model::labels::Labels;
@@ -31,6 +31,7 @@ fn new_chunk(samples: &[(i64, f64)]) -> NewChunk {
         encoding: Encoding::Xor,
         bytes: encoder.seal(),
         details: Vec::new(),
+        statistics: ChunkStatistics::of(&samples.iter().map(|(_, v)| *v).collect::<Vec<_>>()),
     }
 }
 
@@ -136,8 +137,8 @@ fn a_block_gives_back_what_was_written() {
         block.verify().await.unwrap();
         let mut cursor = BlockCursor::open(&disk, Path::new(BLOCKS), 3).await.unwrap();
         for (i, labels) in (0..).zip(model.keys()) {
-            let (number, found, _) = cursor.advance().await.unwrap().unwrap();
-            assert_eq!((number, &*found), (i, labels.encoded()));
+            let series = cursor.advance().await.unwrap().unwrap();
+            assert_eq!((series.number, &*series.labels), (i, labels.encoded()));
         }
         assert!(cursor.advance().await.unwrap().is_none());
     });
@@ -180,26 +181,58 @@ fn damage_is_told_and_never_read_as_samples() {
     });
 }
 
-/// A block as version 1 writes it: it has to stay readable for ever.
-const FIXTURE: [(&str, &[u8]); 2] = [
-    ("chunks", include_bytes!("fixtures/v1/chunks")),
-    ("index", include_bytes!("fixtures/v1/index")),
+/// Blocks as versions 1 and 2 write them: they have to stay readable for ever.
+const FIXTURES: [[(&str, &[u8]); 2]; 2] = [
+    [
+        ("chunks", include_bytes!("fixtures/v1/chunks")),
+        ("index", include_bytes!("fixtures/v1/index")),
+    ],
+    [
+        ("chunks", include_bytes!("fixtures/v2/chunks")),
+        ("index", include_bytes!("fixtures/v2/index")),
+    ],
 ];
 
 #[test]
-fn the_fixture_is_readable_and_is_what_is_written() {
+fn the_fixtures_are_readable_and_the_last_is_what_is_written() {
     sim::run(1, async {
         let model = model(70);
         let written = SimDisk::new(1);
         write(&written.disk(), 3, &model).await.unwrap();
-        let stored = SimDisk::new(2);
-        for (name, content) in FIXTURE {
-            stored.put_file(&block_dir(Path::new(BLOCKS), 3).join(name), content);
+        for (version, fixture) in (1..).zip(FIXTURES) {
+            let stored = SimDisk::new(2);
+            for (name, content) in fixture {
+                stored.put_file(&block_dir(Path::new(BLOCKS), 3).join(name), content);
+            }
+            let same = written.files() == stored.files();
+            assert_eq!(same, version == FIXTURES.len(), "the bytes are fixed for ever");
+            let block = open(&stored.disk(), 3).await.unwrap();
+            assert_eq!(block.has_figures(), version > 1);
+            let all = read(&block, &[], TimeRange::ALL).await.unwrap();
+            let expected = model.iter().map(|(l, c)| (l.clone(), c.concat()));
+            assert!(all.into_iter().eq(expected));
+            check_figures(&block, &model).await;
         }
-        assert!(written.files() == stored.files(), "the bytes are fixed for ever");
-        let all = read(&open(&stored.disk(), 3).await.unwrap(), &[], TimeRange::ALL).await.unwrap();
-        assert!(all.into_iter().eq(model.into_iter().map(|(l, c)| (l, c.concat()))));
     });
+}
+
+/// The figures of every chunk are those of its values, if the block has any.
+async fn check_figures(block: &Block, model: &Model) {
+    let numbers: Vec<u32> = (0..block.meta().series).collect();
+    let mut found = Vec::new();
+    block
+        .series(&numbers, |number, _, chunks| found.push((number, chunks.to_vec())))
+        .await
+        .unwrap();
+    let mut figures = Figures::default();
+    for ((number, chunks), samples) in found.into_iter().zip(model.values()) {
+        block.read_figures(number, &mut figures).await.unwrap();
+        for (chunk, samples) in chunks.iter().zip(samples) {
+            let values: Vec<f64> = samples.iter().map(|(_, value)| *value).collect();
+            let expected = ChunkStatistics::of(&values).filter(|_| block.has_figures());
+            assert_eq!(figures.of(chunk), expected);
+        }
+    }
 }
 
 fn matcher() -> impl Strategy<Value = Matcher> {

@@ -7,12 +7,12 @@
 use std::path::{Path, PathBuf};
 
 use super::dictionary::{GROUP_BYTES, NameTable, ValueGroup, ValuesEncoder};
-use super::meta::{BlockMeta, Footer};
+use super::meta::{BlockMeta, Footer, SeriesGroup};
 use super::pages::{Kind, PageWriter};
 use super::postings::{PairPostings, PostingsBuilder};
 use super::series::{BlockChunk, GROUP_SERIES, GroupEncoder};
 use super::{CHUNKS_FILE, INDEX_FILE, block_dir};
-use crate::chunk::Encoding;
+use crate::chunk::{ChunkStatistics, Encoding, statistics};
 use crate::error::Result;
 use crate::index::SeriesRef;
 use crate::limits::BLOCK_POSTINGS_BYTES_MAX;
@@ -49,6 +49,8 @@ pub struct NewChunk {
     pub bytes: Vec<u8>,
     /// What they have besides floats.
     pub details: Vec<u8>,
+    /// The figures of its values, if it has such.
+    pub statistics: Option<ChunkStatistics>,
 }
 
 /// Writes one block.
@@ -61,7 +63,9 @@ pub struct BlockWriter {
     index_pages: PageWriter,
     postings: PostingsBuilder,
     group: GroupEncoder,
-    series_groups: Vec<u64>,
+    /// Figures of the chunks of the group.
+    figures: Vec<u8>,
+    series_groups: Vec<SeriesGroup>,
     /// Labels and chunks of the series that is being written.
     labels: Vec<u8>,
     chunks: Vec<BlockChunk>,
@@ -81,7 +85,8 @@ impl BlockWriter {
             index_pages: PageWriter::create(disk, &index, Kind::Index, sequence).await?,
             postings: PostingsBuilder::new(disk, &directory, BLOCK_POSTINGS_BYTES_MAX),
             group: GroupEncoder::default(),
-            series_groups: vec![0],
+            figures: Vec::new(),
+            series_groups: Vec::new(),
             labels: Vec::new(),
             chunks: Vec::new(),
             meta: BlockMeta {
@@ -122,6 +127,7 @@ impl BlockWriter {
             samples: chunk.samples,
             encoding: chunk.encoding,
         });
+        statistics::encode(chunk.statistics.as_ref(), &mut self.figures);
         let range = &mut self.meta.range;
         range.start_ms = range.start_ms.min(chunk.range.start_ms);
         range.end_ms = range.end_ms.max(chunk.range.end_ms);
@@ -147,9 +153,15 @@ impl BlockWriter {
 
     async fn end_group(&mut self) -> Result<()> {
         if self.group.series() > 0 {
+            self.series_groups.push(SeriesGroup {
+                offset: self.index_pages.len(),
+                len: self.group.bytes.len() as u32,
+                figures_len: self.figures.len() as u32,
+            });
             self.index_pages.write(&self.group.bytes).await?;
-            self.series_groups.push(self.index_pages.len());
+            self.index_pages.write(&self.figures).await?;
             self.group.clear();
+            self.figures.clear();
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 
 use crate::block::{
-    BlockChunk, BlockCursor, BlockMeta, BlockPlan, BlockWriter, NewChunk, seal_all,
+    BlockChunk, BlockCursor, BlockMeta, BlockPlan, BlockWriter, CursorSeries, seal_all,
 };
 use crate::chunk::Effort;
 use crate::error::Result;
@@ -24,9 +24,6 @@ pub struct Source {
     pub copy: bool,
 }
 
-/// A series that a block has next.
-type Series = (u32, Vec<u8>, Vec<BlockChunk>);
-
 /// Merges blocks into the one that `writer` begins. `go_on` is asked now and then, and ends it by an error.
 pub async fn merge(
     mut sources: Vec<Source>,
@@ -34,20 +31,21 @@ pub async fn merge(
     effort: Effort,
     go_on: impl Fn() -> Result<()>,
 ) -> Result<()> {
-    let mut next: Vec<Option<Series>> = Vec::with_capacity(sources.len());
+    let mut next: Vec<Option<CursorSeries>> = Vec::with_capacity(sources.len());
     for source in &mut sources {
         next.push(source.cursor.advance().await?);
     }
     while let Some(labels) = least(&next) {
         let mut merger = Merger { chunks: Vec::new(), pending: SampleColumns::new(), effort };
         for (i, source) in sources.iter_mut().enumerate() {
-            if let Some((number, _, chunks)) = next[i].take_if(|(_, other, _)| *other == labels) {
-                merger.chunks.extend(chunks.into_iter().map(|chunk| (i, number, chunk)));
+            if let Some(series) = next[i].take_if(|series| series.labels == labels) {
+                let of = |chunk| (i, series.number, chunk);
+                merger.chunks.extend(series.chunks.into_iter().map(of));
                 next[i] = source.cursor.advance().await?;
             }
         }
         writer.begin_series(&labels);
-        merger.run(&sources, writer).await?;
+        merger.run(&mut sources, writer).await?;
         writer.end_series().await?;
         yield_if_needed().await;
         go_on()?;
@@ -56,11 +54,12 @@ pub async fn merge(
 }
 
 /// The labels of the series that comes first.
-fn least(next: &[Option<Series>]) -> Option<Vec<u8>> {
-    let order = |a: &&Series, b: &&Series| {
-        if a.1 == b.1 { Ordering::Equal } else { Pairs::new(&a.1).cmp(Pairs::new(&b.1)) }
+fn least(next: &[Option<CursorSeries>]) -> Option<Vec<u8>> {
+    let order = |a: &&CursorSeries, b: &&CursorSeries| {
+        let (a, b) = (&a.labels, &b.labels);
+        if a == b { Ordering::Equal } else { Pairs::new(a).cmp(Pairs::new(b)) }
     };
-    next.iter().flatten().min_by(order).map(|(_, labels, _)| labels.clone())
+    next.iter().flatten().min_by(order).map(|series| series.labels.clone())
 }
 
 /// The chunks of one series.
@@ -73,25 +72,23 @@ struct Merger {
 }
 
 impl Merger {
-    async fn run(&mut self, sources: &[Source], writer: &mut BlockWriter) -> Result<()> {
+    async fn run(&mut self, sources: &mut [Source], writer: &mut BlockWriter) -> Result<()> {
         // Stable: of chunks that begin together, that of the first source stays first.
         self.chunks.sort_by_key(|(_, _, chunk)| chunk.range.start_ms);
         for at in 0..self.chunks.len() {
             let (i, number, chunk) = self.chunks[at];
-            let Source { cursor, copy } = &sources[i];
             let apart = self.is_apart(at);
+            let Source { cursor, copy } = &mut sources[i];
             let deleted = cursor.block().deleted(number);
             let touched = deleted.iter().any(|range| range.overlaps(chunk.range));
             let long = usize::from(chunk.samples) * 2 >= COMPACTED_CHUNK_SAMPLES_MAX;
-            let (bytes, details) = cursor.read_bytes(&chunk).await?;
-            if *copy && long && apart && !touched {
+            if *copy && long && apart && !touched && cursor.block().has_figures() {
                 self.flush(writer, 0).await?;
-                let BlockChunk { range, samples, encoding, .. } = chunk;
-                writer.push(&NewChunk { range, samples, encoding, bytes, details }).await?;
+                writer.push(&cursor.read(number, &chunk).await?).await?;
                 continue;
             }
             let mut more = SampleColumns::new();
-            cursor.decode(&chunk, &bytes, &details, &mut more)?;
+            cursor.read_samples(&chunk, &mut more).await?;
             if touched {
                 more.retain_from(0, |t| !deleted.iter().any(|range| range.contains(t)));
             }

@@ -51,7 +51,7 @@ use crate::wal::{Wal, WalOptions};
 pub use census::{Census, PairCount};
 pub use import::BlockImport;
 pub use open::ReplayProgress;
-pub use select::Selection;
+pub use select::{Selection, Stretch};
 use stats::Counters;
 pub use stats::{LabelCount, ShardStats, TopLabels};
 

@@ -7,6 +7,8 @@
 //!
 //! What is damaged is left out and told by [`Selection::warnings`]; all else is there.
 
+mod outline;
+
 use std::cell::{OnceCell, RefCell};
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -15,7 +17,7 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 
 use super::{Inner, Shard};
-use crate::block::{Block, BlockChunk, ReadScratch, Tombstones};
+use crate::block::{Block, BlockChunk, Figures, ReadScratch, Tombstones};
 use crate::chunk::{self, ChunkError, Encoding};
 use crate::chunks::ChunkLocation;
 use crate::error::{Error, Result};
@@ -29,6 +31,8 @@ use crate::model::labels::{Fingerprint, Labels, Pairs};
 use crate::model::matcher::Matcher;
 use crate::model::time::{TimeRange, TimestampMs};
 use crate::runtime::yield_if_needed;
+
+pub use outline::Stretch;
 
 /// Series of one shard at one time.
 pub struct Selection {
@@ -69,8 +73,10 @@ struct Found {
     chunks: Vec<BlockChunk>,
     /// What was deleted when it was selected.
     tombstones: Rc<Tombstones>,
-    /// The number of each series in the block, if anything was.
+    /// The number of each series in the block.
     numbers: Vec<u32>,
+    /// The figures of chunks that were asked for last.
+    figures: RefCell<Figures>,
     /// How far it is worth to read on from each chunk: up to the end of the last of its neighbours that are wanted.
     ahead: Vec<u64>,
 }
@@ -131,6 +137,7 @@ impl Found {
             ahead: Vec::new(),
             tombstones: block.tombstones(),
             numbers: Vec::new(),
+            figures: RefCell::default(),
         };
         block
             .series(&numbers, |number, labels, chunks| {
@@ -140,9 +147,7 @@ impl Found {
                 if found.chunks.len() > before {
                     found.labels.extend_from_slice(labels);
                     found.ends.push((found.labels.len(), found.chunks.len() as u32));
-                    if !found.tombstones.is_empty() {
-                        found.numbers.push(number);
-                    }
+                    found.numbers.push(number);
                 }
             })
             .await?;

@@ -8,7 +8,11 @@ use crate::model::histogram::FloatHistogram;
 use crate::retention::Retention;
 
 /// Hours of samples of some series, with the background work of a server.
-async fn fill(shard: &Shard, series: std::ops::Range<u64>, minutes: std::ops::Range<i64>) {
+pub(super) async fn fill(
+    shard: &Shard,
+    series: std::ops::Range<u64>,
+    minutes: std::ops::Range<i64>,
+) {
     for minute in minutes {
         let rows: Vec<_> =
             series.clone().map(|s| (s, minute * 60_000, (minute * 7 + s as i64) as f64)).collect();
