@@ -48,6 +48,28 @@ pub enum Error {
         /// Which bound.
         what: &'static str,
     },
+    /// What is to be written does not fit on the disk.
+    #[error(
+        "{}: {needed} bytes have to be written, {free} are free; make room, or use another disk",
+        directory.display()
+    )]
+    NoRoom {
+        /// Where.
+        directory: PathBuf,
+        /// Bytes.
+        needed: u64,
+        /// Bytes.
+        free: u64,
+    },
+    /// Data lies where other data is to be put.
+    #[error(
+        "{} holds data already; move it away, or use another directory",
+        directory.display()
+    )]
+    NotEmpty {
+        /// Where.
+        directory: PathBuf,
+    },
     /// The shard stops.
     #[error("the shard is closing; send again when the server is back")]
     Closing,

@@ -41,6 +41,9 @@ pub const OUT_OF_ORDER_WINDOW_MS: i64 = 60 * 60 * 1000;
 /// Bytes of samples that came after newer ones of their series and wait in a shard's memory for a block; more are refused.
 pub const OUT_OF_ORDER_BYTES_MAX: usize = 256 << 20;
 
+/// Sealed chunks of a shard, 24 bytes of memory each, past which a block is cut although late samples might still come for it: these are refused.
+pub const HEAD_CHUNKS_MAX: u64 = 8 << 20;
+
 /// Metric families of one shard whose metadata is kept.
 pub const METADATA_FAMILIES_MAX: usize = 100_000;
 
@@ -127,11 +130,18 @@ const _: () = assert!(
 /// Bytes of sealed chunks that wait in a shard's memory for the disk; past it appends are refused.
 pub const BACKLOG_BYTES_MAX: usize = 64 << 20;
 
-/// Bytes of sealed chunks that are worth a write of their own.
+/// Bytes of sealed chunks that all shards of a data directory keep in memory together: those that a block takes from there are never written
+/// to a chunk file.
+pub const SPILL_BYTES: usize = 64 << 20;
+
+/// Bytes of sealed chunks that are worth a write of their own, however many shards there are.
 pub const SPILL_BYTES_MIN: usize = 512 << 10;
 
-/// How long a sealed chunk may wait for others before it is written.
-pub const SPILL_AFTER: Duration = Duration::from_mins(1);
+/// Bytes of sealed chunks past which a shard writes them, however few shards there are.
+pub const SPILL_BYTES_MAX: usize = 32 << 20;
+
+/// A checkpoint is due after a cut if it forgot one in so many series.
+pub const CHECKPOINT_FORGOTTEN_ONE_IN: usize = 8;
 
 /// How much older than the newest sample of its shard the last sample of a series is when its open chunk is sealed, in ms.
 pub const IDLE_MS: i64 = 60 * 60 * 1000;
@@ -148,7 +158,8 @@ pub const ENTRY_SAMPLES_MAX: usize = 32 << 10;
 /// WAL segments at which a checkpoint is due, unless the last one was larger than half of them.
 pub const CHECKPOINT_SEGMENTS_MIN: u64 = 8;
 
-const _: () = assert!(SPILL_BYTES_MIN < BACKLOG_BYTES_MAX);
+const _: () =
+    assert!(SPILL_BYTES_MIN < SPILL_BYTES_MAX && 2 * SPILL_BYTES_MAX <= BACKLOG_BYTES_MAX);
 // A sample takes at most 10 bytes for its time and 9 for its value.
 const _: () = assert!(
     APPEND_RECORD_BYTES + SERIES_LABELS_BYTES_MAX + ENTRY_SAMPLES_MAX * 19 + 32
@@ -192,8 +203,23 @@ pub const BLOCK_READ_GAP_BYTES_MAX: u64 = 64 << 10;
 /// Time that the largest block spans, in ms.
 pub const BLOCK_RANGE_MS_MAX: i64 = 31 * 24 * 60 * 60 * 1000;
 
+/// Part of a block that may be deleted and still take room: past it the block is written anew without waiting for a compaction.
+pub const TOMBSTONES_SHARE_MAX: f64 = 0.05;
+
 /// How long a compaction that failed waits before it is tried again.
 pub const COMPACT_RETRY_AFTER: Duration = Duration::from_mins(1);
+
+/// New shards whose blocks are written at once while a data directory is made one of another number of shards.
+pub const RESHARD_WRITERS_MAX: usize = 16;
+
+/// Length of a segment of the log of a new shard meanwhile, in bytes.
+pub const RESHARD_SEGMENT_BYTES: u64 = 8 << 20;
+
+/// Samples that one shard hands over to another at once.
+pub const HAND_OVER_SAMPLES: usize = 10_000;
+
+/// Bytes of a file that are copied at once.
+pub const COPY_BYTES: usize = 1 << 20;
 
 /// Minutes with late samples that a shard remembers for those who remember answers.
 pub const CHANGES_MAX: usize = 1_024;

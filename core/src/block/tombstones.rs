@@ -133,6 +133,20 @@ fn decode_ranges(bytes: &[u8]) -> Option<BTreeMap<u32, Vec<TimeRange>>> {
     Some(all)
 }
 
+impl Tombstones {
+    /// The part of a block with samples in `range` and so many series that is deleted, from 0 to 1, as if samples were everywhere alike.
+    pub fn share(&self, range: TimeRange, series: u32) -> f64 {
+        let len = |range: TimeRange| range.len_ms() as f64 + 1.0;
+        let inside = |deleted: &TimeRange| {
+            let start_ms = deleted.start_ms.max(range.start_ms);
+            let end_ms = deleted.end_ms.min(range.end_ms);
+            if start_ms <= end_ms { len(TimeRange::new(start_ms, end_ms)) } else { 0.0 }
+        };
+        let deleted: f64 = self.0.values().flatten().map(inside).sum();
+        deleted / (len(range) * f64::from(series.max(1)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +163,16 @@ mod tests {
         tombstones.add(7, TimeRange::ALL);
         assert_eq!(tombstones.of(7), [TimeRange::ALL]);
         assert!(tombstones.of(8).is_empty());
+    }
+
+    #[test]
+    fn the_share_is_of_all_series_and_the_time_of_the_block() {
+        let mut tombstones = Tombstones::default();
+        tombstones.add(0, TimeRange::ALL);
+        tombstones.add(3, TimeRange::new(0, 149));
+        tombstones.add(3, TimeRange::new(900, 950));
+        let share = tombstones.share(TimeRange::new(100, 199), 10);
+        assert!((share - 0.15).abs() < 1e-9, "{share}");
     }
 
     #[test]

@@ -24,10 +24,12 @@ pub struct Source {
     pub copy: bool,
 }
 
-/// Merges blocks into the one that `writer` begins. `go_on` is asked now and then, and ends it by an error.
+/// Merges blocks into those that `writers` begin: each series, told by its labels in canonical encoding, goes to the one whose number `writer_of`
+/// says, or nowhere. `go_on` is asked now and then, and ends it by an error.
 pub async fn merge(
     mut sources: Vec<Source>,
-    writer: &mut BlockWriter,
+    writers: &mut [BlockWriter],
+    writer_of: impl Fn(&[u8]) -> Option<usize>,
     effort: Effort,
     go_on: impl Fn() -> Result<()>,
 ) -> Result<()> {
@@ -44,9 +46,11 @@ pub async fn merge(
                 next[i] = source.cursor.advance().await?;
             }
         }
-        writer.begin_series(&labels);
-        merger.run(&mut sources, writer).await?;
-        writer.end_series().await?;
+        if let Some(writer) = writer_of(&labels).and_then(|number| writers.get_mut(number)) {
+            writer.begin_series(&labels);
+            merger.run(&mut sources, writer).await?;
+            writer.end_series().await?;
+        }
         yield_if_needed().await;
         go_on()?;
     }

@@ -14,9 +14,6 @@ use crate::model::time::TimestampMs;
 /// Windows of one level of those of the level before.
 const FANOUT: i64 = 3;
 
-/// Blocks that span more than this are encoded densely: they are kept long and seldom read.
-const DENSE_RANGE_MS_MIN: i64 = 24 * 60 * 60 * 1000;
-
 /// The blocks to be compacted next, the oldest first, and the window that they fill, in ms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -52,9 +49,9 @@ fn windows(retention_ms: Option<i64>) -> impl Iterator<Item = i64> {
         .take_while(move |ms| *ms <= max_ms)
 }
 
-/// How hard the chunks of a block that spans so much are encoded.
-pub fn effort(span_ms: i64) -> Effort {
-    if span_ms > DENSE_RANGE_MS_MIN { Effort::Dense } else { Effort::Fast }
+/// How hard the chunks of a block that fills a window of this width are encoded: those that were compacted are kept long and read less.
+pub fn effort(range_ms: i64) -> Effort {
+    if range_ms > CHUNK_RANGE_MS_MAX { Effort::Dense } else { Effort::Fast }
 }
 
 #[cfg(test)]

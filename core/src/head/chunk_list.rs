@@ -74,6 +74,12 @@ impl ChunkRef {
         ChunkRef { file, offset, ..self }
     }
 
+    /// The same samples encoded otherwise, in `len` bytes.
+    pub fn encoded(self, encoding: Encoding, len: usize) -> Self {
+        let place = self.place();
+        ChunkRef::new(self.range(), self.count(), encoding, len, place)
+    }
+
     /// From the first sample to the last.
     #[inline]
     pub fn range(self) -> TimeRange {
@@ -164,10 +170,14 @@ impl ChunkList {
         });
     }
 
-    /// Removes the chunks in chunk files that end before a time; how many there were.
-    pub fn remove_before(&mut self, floor_ms: TimestampMs) -> usize {
+    /// Removes the chunks that end before a time, and says the keys of those in memory; how many there were.
+    pub fn remove_before(&mut self, floor_ms: TimestampMs, mut removed: impl FnMut(u32)) -> usize {
         let gone = self.0.partition_point(|chunk| chunk.range().end_ms < floor_ms);
-        self.0.drain(..gone);
+        for chunk in self.0.drain(..gone) {
+            if let Place::Memory { key } = chunk.place() {
+                removed(key);
+            }
+        }
         if self.0.is_empty() {
             self.0 = Vec::new();
         }
@@ -186,6 +196,17 @@ mod tests {
 
     fn chunk(min: i64, max: i64, place: Place) -> ChunkRef {
         ChunkRef::new(TimeRange::new(min, max), 2, Encoding::Xor, 100, place)
+    }
+
+    #[test]
+    fn what_is_in_blocks_leaves_memory_and_files() {
+        let mut list = ChunkList::default();
+        list.insert(chunk(0, 9, Place::File { file: 0, offset: 64 }));
+        list.insert(chunk(10, 19, Place::Memory { key: 1 }));
+        list.insert(chunk(20, 29, Place::Memory { key: 2 }));
+        let mut removed = Vec::new();
+        assert_eq!(list.remove_before(20, |key| removed.push(key)), 2);
+        assert_eq!((removed, list.as_slice().len()), (vec![1], 1));
     }
 
     #[test]

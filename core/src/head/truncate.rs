@@ -64,7 +64,8 @@ impl Head {
         let (floor_ms, mut symbols) = (self.floor_ms, Vec::new());
         for number in first..end {
             let Some(series) = self.series.get_mut(number) else { continue };
-            let gone = series.chunks.remove_before(floor_ms);
+            let backlog = &mut self.backlog;
+            let gone = series.chunks.remove_before(floor_ms, |key| backlog.remove(key));
             graves.chunks += gone;
             self.counts.chunks_sealed -= gone as u64;
             let (empty, range) = (is_empty(series), series.range());

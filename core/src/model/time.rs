@@ -21,6 +21,11 @@ impl TimeRange {
         TimeRange { start_ms, end_ms }
     }
 
+    /// From its first to its last millisecond, in ms.
+    pub fn len_ms(self) -> i64 {
+        self.end_ms.saturating_sub(self.start_ms)
+    }
+
     /// Whether `t` lies inside.
     pub fn contains(self, t: TimestampMs) -> bool {
         self.start_ms <= t && t <= self.end_ms

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use hashbrown::HashSet;
 
 use super::ShardOptions;
-use super::late::{Judgement, Known, Late};
+use super::late::{Deferred, Judgement, Known, Late, Stored};
 use crate::append::{AppendOutcome, Refusal, RefusalKind, SeriesView};
 use crate::cardinality::Guard;
 use crate::head::Head;
@@ -37,6 +37,8 @@ pub(super) struct Admission<'a> {
     details: Vec<(SeriesRef, TimestampMs, &'a SampleDetail)>,
     details_payload: Vec<u8>,
     late: Late<'a>,
+    /// Late samples that have to wait for a file.
+    pub(super) deferred: Vec<Deferred>,
     /// Series that begin here.
     begun: HashSet<Fingerprint>,
     next_series: SeriesRef,
@@ -77,6 +79,8 @@ pub(super) struct Bounds {
     pub(super) late_ms_max: i64,
     now_ms: TimestampMs,
     series_max: usize,
+    /// What was read of chunk files for samples that had been deferred; none before that.
+    pub(super) stored: Option<Stored>,
 }
 
 impl Bounds {
@@ -87,6 +91,7 @@ impl Bounds {
             late_ms_max: options.out_of_order_window_ms.load(Ordering::Relaxed),
             now_ms,
             series_max: options.series_max as usize,
+            stored: None,
         }
     }
 }
@@ -307,6 +312,11 @@ impl<'a> Admission<'a> {
                         // A sender that repeats a request after an error sends what is there already.
                         Judgement::Repeated => None,
                         Judgement::Refused(kind) => Some(kind),
+                        Judgement::Deferred => {
+                            let number = number.expect("a series with chunks has a number");
+                            self.deferred.push(Deferred::new(number, sample, view.details));
+                            continue;
+                        }
                     }
                 }
             };

@@ -1,6 +1,7 @@
 //! Appending: admit, log, apply, and answer when the log is durable.
 
 use super::admit::{Admission, Bounds, Room};
+use super::late::Deferred;
 use super::{Inner, Shard};
 use crate::append::{AppendBatch, AppendOutcome, SeriesView};
 use crate::error::{Error, Result};
@@ -38,17 +39,38 @@ impl Inner {
     /// Everything but waiting for the disk. A large batch takes several records, with an offer to yield between them.
     async fn append_all(&self, batch: &AppendBatch) -> Result<AppendOutcome> {
         let bounds = Bounds::new(&self.options, clock::now_ms());
-        let (mut series, mut pending) = (batch.series(), None);
-        let mut outcome = AppendOutcome::default();
-        let mut left = batch.series_count();
-        while self.append_some(&mut series, &mut pending, &bounds, &mut outcome, &mut left)? {
-            yield_if_needed().await;
+        let mut deferred = Vec::new();
+        let mut outcome = self.append_bounded(batch, &bounds, &mut deferred).await?;
+        if !deferred.is_empty() {
+            outcome.merge(self.append_deferred(&deferred, bounds).await?);
         }
         self.append_metadata(batch)?;
         if batch.has_exemplars() {
             self.append_exemplars(batch)?;
         }
         self.counters.borrow_mut().count(&outcome);
+        Ok(outcome)
+    }
+
+    /// The samples of a batch, but for those that are to be judged again.
+    pub(super) async fn append_bounded(
+        &self,
+        batch: &AppendBatch,
+        bounds: &Bounds,
+        deferred: &mut Vec<Deferred>,
+    ) -> Result<AppendOutcome> {
+        let (mut series, mut pending) = (batch.series(), None);
+        let (mut outcome, mut left) = (AppendOutcome::default(), batch.series_count());
+        while self.append_some(
+            &mut series,
+            &mut pending,
+            bounds,
+            &mut outcome,
+            &mut left,
+            deferred,
+        )? {
+            yield_if_needed().await;
+        }
         Ok(outcome)
     }
 
@@ -60,6 +82,7 @@ impl Inner {
         bounds: &Bounds,
         outcome: &mut AppendOutcome,
         left: &mut usize,
+        deferred: &mut Vec<Deferred>,
     ) -> Result<bool> {
         let before = outcome.counts();
         let room = Room { payload: self.payload.take(), series: *left };
@@ -68,6 +91,7 @@ impl Inner {
             Admission::take(series, pending, &head, bounds, &mut guard, outcome, room);
         drop((head, guard));
         *left = left.saturating_sub(admission.len());
+        deferred.append(&mut admission.deferred);
         if !admission.is_empty() {
             if let Err(error) = self.log(&admission) {
                 self.counters.borrow_mut().count(&before);

@@ -1,6 +1,7 @@
 //! Compaction and retention of a shard: what they do when they are due. What is due is decided in [`crate::compaction::plan`] and [`crate::retention`].
 
 use std::rc::Rc;
+use std::slice;
 
 use tracing::info;
 
@@ -8,9 +9,9 @@ use super::{Inner, Shard};
 use crate::block::{Block, BlockCursor, BlockMeta, BlockWriter, block_dir};
 use crate::catalog::Change;
 use crate::compaction::merge::{Source, block_plan, merge};
-use crate::compaction::plan::{effort, plan};
+use crate::compaction::plan::{Plan, effort, plan};
 use crate::error::{Error, Result};
-use crate::limits::COMPACT_RETRY_AFTER;
+use crate::limits::{COMPACT_RETRY_AFTER, TOMBSTONES_SHARE_MAX};
 use crate::model::time::TimestampMs;
 use crate::retention::{Kept, Retention};
 use crate::runtime::clock::Instant;
@@ -60,7 +61,7 @@ impl Inner {
         }
         self.compaction_failed.set(None);
         let due = plan(&self.catalog.metas(), self.catalog.cut_ms(), self.retention.get().time_ms);
-        let Some(due) = due else { return Ok(()) };
+        let Some(due) = due.or_else(|| self.much_deleted()) else { return Ok(()) };
         match self.rewrite(&due.sources, due.range_ms).await {
             Ok(()) => {
                 self.counters.borrow_mut().compactions += 1;
@@ -72,6 +73,18 @@ impl Inner {
                 self.blame(&due.sources, error)
             }
         }
+    }
+
+    /// A block of which so much is deleted that it is written anew.
+    fn much_deleted(&self) -> Option<Plan> {
+        let blocks = self.catalog.blocks();
+        let share = |block: &Block| {
+            let meta = block.meta();
+            block.tombstones().share(meta.range, meta.series)
+        };
+        let block = blocks.iter().find(|block| share(block) >= TOMBSTONES_SHARE_MAX)?;
+        let range_ms = block.meta().range.len_ms();
+        Some(Plan { sources: vec![block.meta().sequence], range_ms })
     }
 
     /// A damaged block is put aside; the others will be compacted without it.
@@ -98,14 +111,17 @@ impl Inner {
             let Some(held) = held else { return Ok(()) };
             let cursor = BlockCursor::open(&self.disk, self.catalog.blocks_dir(), sequence).await?;
             let meta: BlockMeta = held.meta().clone();
-            let span_ms = meta.range.end_ms.saturating_sub(meta.range.start_ms);
-            opened.push(Source { cursor, copy: self::effort(span_ms) == effort });
+            // A block that was made of others has its long chunks encoded as the new one shall have them.
+            opened.push(Source { cursor, copy: meta.level > 1 });
             metas.push(meta);
         }
         let cut = (self.catalog.cut_ms(), self.catalog.next_series());
         let plan = block_plan(self.catalog.next_block(), &metas, cut);
         let mut writer = BlockWriter::create(&self.disk, self.catalog.blocks_dir(), plan).await?;
-        if let Err(error) = merge(opened, &mut writer, effort, || self.check_open()).await {
+        if let Err(error) =
+            merge(opened, slice::from_mut(&mut writer), |_| Some(0), effort, || self.check_open())
+                .await
+        {
             // What cannot be removed now is removed when the shard is opened again.
             let _ = writer.abandon().await;
             return Err(error);

@@ -1,10 +1,11 @@
 //! Cutting a block from the head: [`Shard::maintain`] does it when the head spans more than one and a half windows of two hours, by the time of the
 //! samples and not of the clock, and no late sample can come any more.
 //!
-//! 1. The *floor* rises to the end of the oldest window: the head takes no older sample any more. Chunks before it are sealed and spilled, so that
-//!    all of them lie in chunk files, and the next spill begins a new file.
-//! 2. The series are sorted by their labels, a slice at a time, and taken by the batch: the chunks of a batch are read in the order in which they stand in the
-//!    files, then its series are encoded anew, in long chunks, and written. A batch is bounded in bytes, so memory is, whatever the number of series.
+//! 1. The *floor* rises to the end of the oldest window: the head takes no older sample any more. Chunks before it are sealed, and the next
+//!    spill begins a new file.
+//! 2. The series are sorted by their labels, a slice at a time, and taken by the batch: those chunks of a batch that are not in memory are read in the order
+//!    in which they stand in the files, then its series are encoded anew, in long chunks, and written. A batch is bounded in bytes, so memory is, whatever
+//!    the number of series.
 //! 3. The catalog names the block. From here on nothing before the floor is taken from the head, live or in recovery.
 //! 4. When nobody reads the head of before any more, it forgets: chunks, details, series that have nothing left, and chunk files.
 //!
@@ -22,15 +23,17 @@ use super::tick::UnderWay;
 use super::{Inner, Shard};
 use crate::block::{BlockPlan, BlockWriter, seal_all};
 use crate::catalog::Change;
-use crate::chunk::Effort;
+use crate::chunk::{self, Effort, Encoding};
 use crate::error::{Error, Result};
 use crate::head::Head;
+use crate::head::chunk_list::{ChunkRef, Place};
 use crate::head::record::{KIND_SEAL, Record, encode_seal};
 use crate::head::truncate::Graves;
 use crate::index::SeriesRef;
 use crate::index::symbols::SymbolList;
 use crate::limits::{
-    CHUNK_RANGE_MS_MAX, CUT_BATCH_BYTES_MAX, CUT_CHUNK_SAMPLES_MAX, CUT_SLICE_SERIES,
+    CHECKPOINT_FORGOTTEN_ONE_IN, CHUNK_RANGE_MS_MAX, CUT_BATCH_BYTES_MAX, CUT_CHUNK_SAMPLES_MAX,
+    CUT_SLICE_SERIES, HEAD_CHUNKS_MAX,
 };
 use crate::model::columns::SampleColumns;
 use crate::model::time::{TimeRange, TimestampMs};
@@ -83,9 +86,10 @@ impl Inner {
         }
         let end_ms =
             (oldest_ms.div_euclid(CHUNK_RANGE_MS_MAX) + 1).checked_mul(CHUNK_RANGE_MS_MAX)?;
-        // Late samples may come until then.
+        // Late samples may come until then, unless memory is full of what waits for them.
         let late_ms = self.options.out_of_order_window_ms.load(Relaxed);
-        (counts.max_ms.saturating_sub(end_ms) >= late_ms).then_some(end_ms)
+        let full = counts.chunks_sealed >= HEAD_CHUNKS_MAX;
+        (full || counts.max_ms.saturating_sub(end_ms) >= late_ms).then_some(end_ms)
     }
 
     async fn cut(&self, cut_ms: TimestampMs) -> Result<()> {
@@ -127,7 +131,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Brings everything before `cut_ms` to chunk files.
+    /// Seals everything before `cut_ms`.
     async fn seal_before(&self, cut_ms: TimestampMs) -> Result<()> {
         let _turn = self.turn().await;
         self.head.borrow_mut().raise_floor(cut_ms, 0);
@@ -138,7 +142,8 @@ impl Inner {
             yield_if_needed().await;
             first = end;
         }
-        self.spill().await?;
+        // Whoever finds the block must find its series in the log.
+        self.wal.sync().await?;
         self.chunks.rotate();
         Ok(())
     }
@@ -230,9 +235,8 @@ impl Inner {
             let mut samples = SampleColumns::new();
             for (&number, &count) in rest.iter().zip(&batch.counts) {
                 samples.clear();
-                for (location, bytes) in chunks.by_ref().take(count) {
-                    let Some(bytes) = bytes else { continue };
-                    let decoded = self.decode_stored(*location, &bytes, before, &mut samples);
+                for (chunk, stored) in chunks.by_ref().take(count) {
+                    let decoded = self.decode_taken(chunk, stored, before, &mut samples);
                     decoded.unwrap_or_else(|error| self.lose_chunk(&error));
                 }
                 let labels = self.head.borrow().labels(number).expect("a series with chunks stays");
@@ -250,13 +254,33 @@ impl Inner {
         Ok(())
     }
 
-    /// The bytes of the chunks of a batch, read in the order of their places; none for one that is damaged.
+    /// Appends the samples of a chunk: of its bytes in memory, or of those that were read, unless they are damaged.
+    fn decode_taken(
+        &self,
+        chunk: &Taken,
+        stored: Option<Vec<u8>>,
+        range: TimeRange,
+        out: &mut SampleColumns,
+    ) -> Result<()> {
+        match (chunk, stored) {
+            (Taken::Stored(at), Some(bytes)) => self.decode_stored(*at, &bytes, range, out),
+            (Taken::Stored(_), None) => Ok(()),
+            (Taken::Memory(encoding, bytes), _) => chunk::decode(*encoding, bytes, range, out)
+                .map_err(|error| self.damaged_in_memory(error)),
+        }
+    }
+
+    /// The bytes of the chunks of a batch that are in files, read in the order of their places; none for one that is damaged.
     async fn read_batch(&self, batch: &Batch) -> Result<Vec<Option<Vec<u8>>>> {
-        let mut order: Vec<usize> = (0..batch.chunks.len()).collect();
-        order.sort_unstable_by_key(|&i| (batch.chunks[i].at.file, batch.chunks[i].at.offset));
+        let places = batch.chunks.iter().enumerate().filter_map(|(i, chunk)| match chunk {
+            Taken::Stored(stored) => Some((i, stored.at)),
+            Taken::Memory(..) => None,
+        });
+        let mut places: Vec<_> = places.collect();
+        places.sort_unstable_by_key(|(_, at)| (at.file, at.offset));
         let mut read = vec![None; batch.chunks.len()];
-        for i in order {
-            match self.chunks.read(batch.chunks[i].at).await {
+        for (i, at) in places {
+            match self.chunks.read(at).await {
                 Ok(bytes) => read[i] = Some(bytes),
                 Err(error @ Error::Corrupt { .. }) => self.lose_chunk(&error),
                 Err(error) => return Err(error),
@@ -294,7 +318,11 @@ impl Inner {
         }
         self.head.borrow_mut().finish_burying(&graves);
         self.truncation.take();
-        self.checkpoint_wanted.set(true);
+        let left = self.head.borrow().series_count();
+        if graves.len() * CHECKPOINT_FORGOTTEN_ONE_IN > left + graves.len() {
+            // The log would bring the dead back for a while.
+            self.checkpoint_wanted.set(true);
+        }
         self.chunks.remove_before(self.catalog.cut_ms()).await
     }
 }
@@ -303,25 +331,33 @@ impl Inner {
 struct Batch {
     /// How many chunks each has.
     counts: Vec<usize>,
-    chunks: Vec<StoredRef>,
+    chunks: Vec<Taken>,
+}
+
+/// A sealed chunk of the head, wherever it is.
+enum Taken {
+    /// In a chunk file.
+    Stored(StoredRef),
+    /// In memory, and kept there.
+    Memory(Encoding, Rc<[u8]>),
 }
 
 impl Batch {
     /// The first of `numbers`, at least one, as many as fit.
     ///
     /// # Errors
-    /// When a chunk is not in a chunk file, as all of them are since the cut began: rather no block than one with a gap.
+    /// When a chunk is neither in a file nor in memory, which cannot be: rather no block than one with a gap.
     fn take(head: &Head, numbers: &[SeriesRef], range: TimeRange) -> Result<Self> {
         let (mut batch, mut bytes) = (Batch { counts: Vec::new(), chunks: Vec::new() }, 0);
         for &number in numbers {
-            let chunks = head.stored_chunks(number, range);
-            let known = head.series(number).map(|series| series.chunks().overlapping(range).len());
-            if known != Some(chunks.len()) {
-                return Err(Error::Overloaded { what: "sealed chunks wait for the disk" });
+            let before = batch.chunks.len();
+            for chunk in head.series(number).map_or(&[][..], |s| s.chunks().overlapping(range)) {
+                let taken = head.taken(*chunk);
+                let taken = taken.ok_or(Error::Overloaded { what: "a chunk is on its way" })?;
+                bytes += chunk.byte_len();
+                batch.chunks.push(taken);
             }
-            batch.counts.push(chunks.len());
-            bytes += chunks.iter().map(|chunk| chunk.at.len as usize).sum::<usize>();
-            batch.chunks.extend(chunks);
+            batch.counts.push(batch.chunks.len() - before);
             if bytes >= CUT_BATCH_BYTES_MAX {
                 break;
             }
@@ -331,6 +367,17 @@ impl Batch {
 }
 
 impl Head {
+    /// A sealed chunk, to be read while others come and go.
+    fn taken(&self, chunk: ChunkRef) -> Option<Taken> {
+        match chunk.place() {
+            Place::Memory { key } => {
+                let sealed = self.backlog().get(key)?;
+                Some(Taken::Memory(chunk.encoding(), Rc::clone(&sealed.bytes)))
+            }
+            Place::File { .. } => StoredRef::of(chunk).map(Taken::Stored),
+        }
+    }
+
     /// Those of some series that have sealed chunks or late samples in `range`.
     fn with_chunks(&self, numbers: Range<SeriesRef>, range: TimeRange) -> Vec<SeriesRef> {
         let has_chunks = |&number: &SeriesRef| {

@@ -1,11 +1,15 @@
 //! Late samples of a batch: those that come after newer ones of their series, within the window that is open for them.
 //!
 //! They are admitted like all others, into a record of their own, unless the series has a sample at that time: with the same value
-//! it is a repetition and accepted, with another one refused. What is known of a series for that are its samples in memory; a
-//! sample that only a file still holds counts when both are read.
+//! it is a repetition and accepted, with another one refused. What is known of a series for that are its samples in memory. One that falls
+//! into a chunk which only a file holds is *deferred*: the file is read when everything else is in, and the sample is judged again.
 
+use hashbrown::HashMap;
+
+use super::Inner;
 use super::admit::Bounds;
-use crate::append::RefusalKind;
+use crate::append::{AppendBatch, AppendOutcome, RefusalKind};
+use crate::error::{Error, Result};
 use crate::head::Head;
 use crate::head::details::{SampleDetail, encode_detail};
 use crate::head::record::{AppendEncoder, Record};
@@ -13,7 +17,7 @@ use crate::index::SeriesRef;
 use crate::limits::OUT_OF_ORDER_BYTES_MAX;
 use crate::model::columns::SampleColumns;
 use crate::model::sample::Sample;
-use crate::model::time::TimestampMs;
+use crate::model::time::{TimeRange, TimestampMs};
 
 /// The late samples of a batch: series by series, with their details, and the records of both.
 #[derive(Default)]
@@ -43,16 +47,114 @@ impl<'a> Known<'a> {
         Known { head, series, in_chunks: None }
     }
 
-    /// Its value at `t`.
-    fn value_at(&mut self, t: TimestampMs) -> Option<f64> {
-        let Known { head, series, in_chunks } = self;
-        let number = (*series)?;
+    /// Its value at `t`, if it has one, as far as memory and what was read of files tell.
+    fn value_at(&mut self, t: TimestampMs, stored: Option<&Stored>) -> Lookup {
+        let Some(number) = self.series else { return Lookup::Nothing };
+        let in_memory = self.in_memory(number, t);
+        match (in_memory, stored) {
+            (Some(value), _) => Lookup::Value(value),
+            (None, None) if self.head.is_stored(number, t) => Lookup::InFile,
+            (None, None) => Lookup::Nothing,
+            (None, Some(stored)) => {
+                stored.get(&(number, t)).map_or(Lookup::Nothing, |value| Lookup::Value(*value))
+            }
+        }
+    }
+
+    fn in_memory(&mut self, number: SeriesRef, t: TimestampMs) -> Option<f64> {
+        let Known { head, in_chunks, .. } = self;
         let late = head.out_of_order().value_at(number, t);
         late.or_else(|| {
             let series = head.series(number)?;
             let columns = in_chunks.get_or_insert_with(|| head.in_memory(series));
             columns.timestamps.binary_search(&t).ok().map(|place| columns.values[place])
         })
+    }
+}
+
+/// What is known of a series at one time.
+enum Lookup {
+    Value(f64),
+    Nothing,
+    /// A chunk in a file covers the time.
+    InFile,
+}
+
+/// Values of series at times for which files were read.
+pub(super) type Stored = HashMap<(SeriesRef, TimestampMs), f64>;
+
+/// A late sample that falls into a chunk which only a file holds.
+pub(super) struct Deferred {
+    series: SeriesRef,
+    sample: Sample,
+    detail: Option<SampleDetail>,
+}
+
+impl Deferred {
+    /// A sample of a series with its detail among those of its batch.
+    pub(super) fn new(
+        series: SeriesRef,
+        sample: Sample,
+        details: &[(TimestampMs, SampleDetail)],
+    ) -> Self {
+        let detail = details.iter().find(|(t, _)| *t == sample.timestamp_ms);
+        Deferred { series, sample, detail: detail.map(|(_, detail)| detail.clone()) }
+    }
+}
+
+impl Head {
+    /// Whether a chunk in a chunk file covers a time of a series.
+    fn is_stored(&self, number: SeriesRef, t: TimestampMs) -> bool {
+        !self.stored_chunks(number, TimeRange::new(t, t)).is_empty()
+    }
+}
+
+impl Inner {
+    /// Judges samples again with what chunk files hold, and appends those that are new.
+    pub(super) async fn append_deferred(
+        &self,
+        deferred: &[Deferred],
+        mut bounds: Bounds,
+    ) -> Result<AppendOutcome> {
+        let (mut batch, mut stored) = (AppendBatch::new(), Stored::new());
+        for of_series in deferred.chunk_by(|a, b| a.series == b.series) {
+            let series = of_series[0].series;
+            self.look_up(series, of_series, &mut stored).await?;
+            batch.push_known(series);
+            for Deferred { sample, detail, .. } in of_series {
+                batch.push_sample(sample.timestamp_ms, sample.value);
+                if let Some(detail) = detail {
+                    batch.push_detail(sample.timestamp_ms, detail.clone());
+                }
+            }
+        }
+        bounds.stored = Some(stored);
+        self.append_bounded(&batch, &bounds, &mut Vec::new()).await
+    }
+
+    /// Notes the values that chunk files have of a series at the times of some samples. What is damaged is as if it were not there.
+    async fn look_up(
+        &self,
+        series: SeriesRef,
+        samples: &[Deferred],
+        stored: &mut Stored,
+    ) -> Result<()> {
+        let times = || samples.iter().map(|deferred| deferred.sample.timestamp_ms);
+        let range = TimeRange::new(times().min().unwrap_or(0), times().max().unwrap_or(0));
+        let (chunks, mut columns) =
+            (self.head.borrow().stored_chunks(series, range), SampleColumns::new());
+        for chunk in chunks {
+            match self.read_stored(chunk, range, &mut columns).await {
+                Ok(()) | Err(Error::Corrupt { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        for t in times() {
+            if let Ok(place) = columns.timestamps.binary_search(&t) {
+                stored.insert((series, t), columns.values[place]);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -64,6 +166,8 @@ pub(super) enum Judgement {
     Repeated,
     /// It is refused.
     Refused(RefusalKind),
+    /// A file has to be read first.
+    Deferred,
 }
 
 impl<'a> Late<'a> {
@@ -95,13 +199,18 @@ impl<'a> Late<'a> {
         let t = sample.timestamp_ms;
         let mut in_batch = in_order.iter().chain(&self.samples[from..]);
         let in_batch = in_batch.find(|sample| sample.timestamp_ms == t).map(|sample| sample.value);
-        if let Some(value) = in_batch.or_else(|| known.value_at(t)) {
+        let there =
+            in_batch.map_or_else(|| known.value_at(t, bounds.stored.as_ref()), Lookup::Value);
+        if let Lookup::Value(value) = there {
             let repeated = value.to_bits() == sample.value.to_bits();
             let conflict = Judgement::Refused(RefusalKind::DuplicateTimestamp);
             return if repeated { Judgement::Repeated } else { conflict };
         }
         if let Some(kind) = bounds.refuses_late(t, known.head) {
             return Judgement::Refused(kind);
+        }
+        if matches!(there, Lookup::InFile) {
+            return Judgement::Deferred;
         }
         self.samples.push(sample);
         Judgement::Admitted
@@ -170,7 +279,6 @@ mod tests {
     use super::*;
     use crate::append::AppendOutcome;
     use crate::limits::OUT_OF_ORDER_WINDOW_MS;
-    use crate::model::time::TimeRange;
     use crate::runtime::sim::{self, SimDisk};
     use crate::shard::tests::{DIRECTORY, Model, batch, labels, open, options, read_all};
     use crate::shard::{Shard, ShardOptions};
@@ -235,6 +343,40 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[test]
+    fn what_only_a_file_holds_is_known_too() {
+        sim::run(4, async {
+            let disk = SimDisk::new(4);
+            let shard = open(&disk).await;
+            let rows: Vec<_> = (0..200).map(|i| (0, i * 10_000, i as f64)).collect();
+            shard.append(batch(&rows)).await.unwrap();
+            shard.0.spill().await.unwrap();
+            assert_eq!((shard.stats().backlog_chunks, shard.stats().chunks_sealed), (0, 1));
+            // Repeated, in conflict, new, new and repeated, beside one that is in order.
+            let late = [
+                (0, 500_000, 50.0),
+                (0, 510_000, 7.0),
+                (0, 515_000, 9.0),
+                (0, 525_000, 3.0),
+                (0, 525_000, 3.0),
+                (0, 2_000_000, 4.0),
+            ];
+            let outcome = shard.append(batch(&late)).await.unwrap();
+            let conflicts = outcome.refused_as(RefusalKind::DuplicateTimestamp);
+            assert_eq!((outcome.appended, outcome.duplicates, conflicts), (3, 2, 1));
+            let outcome = shard.append(batch(&late)).await.unwrap();
+            assert_eq!((outcome.appended, outcome.duplicates, outcome.refused_total()), (0, 5, 1));
+            let mut expected = model(&rows, TimeRange::ALL);
+            let more = [(0, 515_000, 9.0), (0, 525_000, 3.0), (0, 2_000_000, 4.0)];
+            for (labels, samples) in model(&more, TimeRange::ALL) {
+                expected.entry(labels).or_default().extend(samples);
+            }
+            for shard in [shard, open(&disk.kill()).await] {
+                assert_eq!(read_all(&shard, TimeRange::ALL).await.unwrap(), expected);
+            }
+        });
     }
 
     #[test]

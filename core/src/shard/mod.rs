@@ -20,6 +20,7 @@ mod compact;
 mod cut;
 mod delete;
 mod exemplars;
+mod hand_over;
 mod import;
 mod labels;
 mod late;
@@ -118,8 +119,6 @@ struct Inner {
     payload: Cell<Vec<u8>>,
     /// The series that the next tick begins to examine for being idle.
     next_idle: Cell<u32>,
-    /// When the backlog was last empty or written.
-    spilled: Cell<Instant>,
     checkpoint_bytes: Cell<u64>,
     /// Whether a checkpoint is worth its cost whatever the length of the log.
     checkpoint_wanted: Cell<bool>,

@@ -98,7 +98,6 @@ impl Shard {
             changes: RefCell::default(),
             payload: Cell::default(),
             next_idle: Cell::new(0),
-            spilled: Cell::new(Instant::now()),
             checkpoint_bytes: Cell::new(checkpoint_bytes),
             checkpoint_wanted: Cell::new(false),
             ticking: Cell::new(false),
@@ -115,7 +114,9 @@ impl Shard {
         }
         self.0.wal.sync().await?;
         self.0.finish_background().await;
-        self.0.checkpoint().await
+        self.0.spill().await?;
+        self.0.checkpoint().await?;
+        Ok(self.0.wal.remove_spares().await?)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::chunk::{self, ChunkError, Encoding};
 use crate::chunks::ChunkLocation;
 use crate::error::{Error, Result};
 use crate::head::Head;
-use crate::head::chunk_list::Place;
+use crate::head::chunk_list::{ChunkRef, Place};
 use crate::head::series::Series;
 use crate::index::SeriesRef;
 use crate::limits::BLOCK_READ_GAP_BYTES_MAX;
@@ -348,12 +348,17 @@ impl Inner {
     ) -> Result<()> {
         let head = self.head.borrow();
         let Some(series) = head.series(number) else { return Ok(()) };
-        head.read_memory(series, range, out).map_err(|error| Error::Corrupt {
+        head.read_memory(series, range, out).map_err(|error| self.damaged_in_memory(error))
+    }
+
+    /// What is said of a chunk in memory that cannot be decoded.
+    pub(super) fn damaged_in_memory(&self, error: ChunkError) -> Error {
+        Error::Corrupt {
             path: self.directory.clone(),
             offset: 0,
             expected: "a chunk in memory that can be decoded".to_owned(),
             found: error.to_string(),
-        })
+        }
     }
 
     pub(super) async fn read_stored(
@@ -389,6 +394,13 @@ pub(super) struct StoredRef {
     encoding: Encoding,
 }
 
+impl StoredRef {
+    /// How to read a chunk, if it is in a chunk file.
+    pub(super) fn of(chunk: ChunkRef) -> Option<Self> {
+        Some(StoredRef { at: chunk.location()?, encoding: chunk.encoding() })
+    }
+}
+
 impl Head {
     /// The series that pass all of `matchers` and may have samples in `range`, with the time of their newest sample.
     pub(super) fn select(
@@ -408,11 +420,8 @@ impl Head {
     /// The chunks of a series that lie in chunk files, the oldest first.
     pub(super) fn stored_chunks(&self, number: SeriesRef, range: TimeRange) -> Vec<StoredRef> {
         let Some(series) = self.series(number) else { return Vec::new() };
-        let stored = series.chunks().overlapping(range).iter().filter_map(|chunk| {
-            let encoding = chunk.encoding();
-            chunk.location().map(|at| StoredRef { at, encoding })
-        });
-        stored.collect()
+        let chunks = series.chunks().overlapping(range).iter();
+        chunks.filter_map(|chunk| StoredRef::of(*chunk)).collect()
     }
 
     /// Appends the samples of a series that are in memory.

@@ -16,7 +16,6 @@ use hashbrown::HashSet;
 use super::{Shard, ShardOptions};
 use crate::append::{AppendBatch, RefusalKind};
 use crate::error::{Error, Result};
-use crate::limits::SPILL_AFTER;
 use crate::model::columns::SampleColumns;
 use crate::model::exemplar::Exemplar;
 use crate::model::labels::Labels;
@@ -24,7 +23,6 @@ use crate::model::matcher::{MatchOp, Matcher};
 use crate::model::metadata::{Metadata, MetricType};
 use crate::model::sample::{STALE_NAN, Sample};
 use crate::model::time::TimeRange;
-use crate::runtime::clock::Instant;
 use crate::runtime::sim::{self, SimDisk};
 use crate::wal::WalOptions;
 
@@ -236,8 +234,7 @@ fn a_tick_that_is_dropped_does_not_keep_the_shard_from_closing() {
         let shard = open(&disk).await;
         let rows: Vec<_> = (0..250).map(|i| (0, i * 60_000, i as f64)).collect();
         shard.append(batch(&rows)).await.unwrap();
-        shard.0.spilled.set(Instant::now());
-        crate::runtime::sleep(SPILL_AFTER).await;
+        shard.0.checkpoint_wanted.set(true);
         // Long enough to begin writing, too short to end.
         let cut_off = crate::runtime::timeout(Duration::from_nanos(1), shard.tick()).await;
         assert!(cut_off.is_err());

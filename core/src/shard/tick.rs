@@ -1,7 +1,8 @@
 //! What a shard does in the background, decided in one place: [`Shard::tick`], called about once a second.
 //!
 //! 1. Open chunks of series that have been idle are sealed, a slice of the series each time.
-//! 2. Sealed chunks are spilled to the chunk file, when there are enough of them or they have waited long enough. The WAL is synced
+//! 2. Sealed chunks are spilled to the chunk file when memory holds its share of them, encoded anew to take less. As long as they are few the
+//!    log is enough, and the next block takes them from memory: then they are written twice in all. The WAL is synced
 //!    first: a stored chunk must never be durable before the definition of its series is.
 //! 3. When the WAL has grown, a checkpoint is written, and the WAL before it is retired. Its size is bounded by that: what the log
 //!    holds is at most what a checkpoint costs to write, or a fixed number of segments.
@@ -11,6 +12,7 @@ use std::rc::Rc;
 
 use super::{Inner, Shard};
 use crate::checkpoint::CheckpointWriter;
+use crate::chunk::{self, Effort};
 use crate::chunks::SealedChunk;
 use crate::error::Result;
 use crate::head::Head;
@@ -22,9 +24,10 @@ use crate::head::record::{
 use crate::index::SeriesRef;
 use crate::limits::{
     CHECKPOINT_CHUNKS_MAX, CHECKPOINT_SEGMENTS_MIN, CHECKPOINT_SLICE_BYTES, CHUNK_BATCH_BYTES_MAX,
-    IDLE_MS, IDLE_SERIES_PER_TICK, SPILL_AFTER, SPILL_BYTES_MIN,
+    IDLE_MS, IDLE_SERIES_PER_TICK, SPILL_BYTES, SPILL_BYTES_MAX, SPILL_BYTES_MIN,
 };
-use crate::runtime::clock::Instant;
+use crate::model::columns::SampleColumns;
+use crate::model::time::TimeRange;
 use crate::runtime::{self, yield_if_needed};
 
 impl Shard {
@@ -91,11 +94,9 @@ impl Inner {
     }
 
     fn spill_is_due(&self) -> bool {
+        let share = SPILL_BYTES / self.options.shards.max(1) as usize;
         let bytes = self.head.borrow().backlog().byte_len();
-        if bytes == 0 {
-            self.spilled.set(Instant::now());
-        }
-        bytes >= SPILL_BYTES_MIN || (bytes > 0 && self.spilled.get().elapsed() >= SPILL_AFTER)
+        bytes >= share.clamp(SPILL_BYTES_MIN, SPILL_BYTES_MAX)
     }
 
     /// Writes the backlog, as it is now, to the chunk file.
@@ -103,8 +104,13 @@ impl Inner {
         let mut left = self.head.borrow().backlog().len();
         while left > 0 {
             self.wal.sync().await?;
-            let batch = self.head.borrow().next_spill(left);
+            let mut batch = self.head.borrow().next_spill(left);
             left -= batch.len();
+            let mut samples = SampleColumns::new();
+            for spilling in &mut batch {
+                spilling.condense(&mut samples);
+                yield_if_needed().await;
+            }
             let sealed: Vec<SealedChunk<'_>> = batch.iter().map(Spilling::sealed).collect();
             let locations = self.chunks.append(&sealed).await?;
             let mut head = self.head.borrow_mut();
@@ -114,7 +120,6 @@ impl Inner {
                 head.apply(&Record::Spilled { series, key, chunk: chunk.moved(place) });
             }
         }
-        self.spilled.set(Instant::now());
         Ok(())
     }
 
@@ -166,6 +171,19 @@ impl Inner {
 }
 
 impl Spilling {
+    /// Encodes it as a chunk that does not grow any more. One that cannot be decoded stays as it is: whoever reads it will say so.
+    fn condense(&mut self, samples: &mut SampleColumns) {
+        samples.clear();
+        let (encoding, bytes) = (self.chunk.encoding(), &*self.bytes);
+        if chunk::decode(encoding, bytes, TimeRange::ALL, samples).is_ok() && !samples.is_empty() {
+            let (encoding, bytes) = chunk::seal(&samples.timestamps, &samples.values, Effort::Fast);
+            if bytes.len() < self.bytes.len() {
+                self.chunk = self.chunk.encoded(encoding, bytes.len());
+                self.bytes = bytes.into();
+            }
+        }
+    }
+
     fn sealed(&self) -> SealedChunk<'_> {
         SealedChunk {
             series: self.series,

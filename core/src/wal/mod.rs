@@ -306,6 +306,17 @@ impl Wal {
         }
     }
 
+    /// Removes the retired segments that are kept to be used again: for when nothing more will be written.
+    pub async fn remove_spares(&self) -> Result<(), WalError> {
+        let Shared { disk, directory, state, .. } = &*self.0;
+        loop {
+            let spare = state.borrow_mut().spares.pop_front();
+            let Some(spare) = spare else { break };
+            disk.remove(&spare).await?;
+        }
+        Ok(disk.sync_dir(directory).await?)
+    }
+
     /// How the log stands.
     pub fn stats(&self) -> WalStats {
         let state = self.0.state.borrow();

@@ -146,6 +146,36 @@ fn what_is_deleted_stays_deleted_and_nothing_else_is() {
 }
 
 #[test]
+fn a_block_of_which_much_is_deleted_is_written_anew() {
+    sim::run(16, async {
+        let disk = SimDisk::new(16);
+        let shard = open(&disk).await;
+        fill(&shard, 0..20, 0..360).await;
+        let sequences =
+            |shard: &Shard| shard.0.catalog.metas().iter().map(|m| m.sequence).collect::<Vec<_>>();
+        let bytes = |shard: &Shard| shard.stats().block_bytes;
+        let (before, before_bytes) = (sequences(&shard), bytes(&shard));
+        assert_eq!(before.len(), 2);
+        let host = |n: &str| [Matcher::equal("host", n)];
+        // A fiftieth of each block, then a tenth of the first.
+        shard.delete_series(&host("7"), TimeRange::new(90 * 60_000, 150 * 60_000)).await.unwrap();
+        shard.maintain().await.unwrap();
+        assert_eq!(sequences(&shard), before);
+        shard.delete_series(&host("8"), TimeRange::new(0, 100 * 60_000)).await.unwrap();
+        shard.delete_series(&host("9"), TimeRange::new(0, 100 * 60_000)).await.unwrap();
+        let whole = read_all(&shard, TimeRange::ALL).await.unwrap();
+        for _ in 0..3 {
+            shard.maintain().await.unwrap();
+        }
+        let after = sequences(&shard);
+        assert!(after.len() == 2 && after[0] > before[1] && after[1] == before[1], "{after:?}");
+        assert!(bytes(&shard) <= before_bytes);
+        let shard = open(&disk.kill()).await;
+        assert!(read_all(&shard, TimeRange::ALL).await.unwrap() == whole);
+    });
+}
+
+#[test]
 fn a_snapshot_is_a_shard_by_itself() {
     sim::run(16, async {
         let disk = SimDisk::new(16);
