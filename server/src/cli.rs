@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidemark_core::cardinality::Limit;
+use tidemark_core::limits::SHARDS_MAX;
 use tidemark_core::model::matcher::{MatchOp, Matcher};
 use tidemark_query::limits::{CACHE_BYTES, QUERY_BYTES_MAX};
 
@@ -80,6 +81,23 @@ pub(crate) enum Tsdb {
     /// Read every page of every block and check it; also beside a running server
     Verify {
         /// The data directory
+        #[arg(default_value = "data")]
+        directory: PathBuf,
+    },
+    /// Make the data directory one of another number of shards, at best that of the cores; no server may run on it
+    Reshard {
+        /// The data directory
+        #[arg(default_value = "data")]
+        directory: PathBuf,
+        /// Shards that it is to have
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(SHARDS_MAX)))]
+        shards: u32,
+    },
+    /// Copy a snapshot to where the data belongs, and check it
+    Restore {
+        /// The snapshot, a directory below `snapshots` of a data directory
+        snapshot: PathBuf,
+        /// The data directory, in which no data may be
         #[arg(default_value = "data")]
         directory: PathBuf,
     },

@@ -1,6 +1,7 @@
 //! `tidemark tsdb`: what a data directory holds, looked at from outside.
 //!
-//! Listing, analyzing and verifying read blocks only and change nothing, so a server may run meanwhile. Dumping reads everything, the log included, and
+//! Resharding and restoring write a data directory; see [`tidemark_core::shards`]. The others look at one:
+//! listing, analyzing and verifying read blocks only and change nothing, so a server may run meanwhile. Dumping reads everything, the log included, and
 //! takes the lock of the directory.
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use tidemark_core::runtime::disk::Disk;
 use tidemark_core::runtime::executors::{self, Options};
 use tidemark_core::runtime::yield_if_needed;
 use tidemark_core::shard::{Shard, ShardOptions};
-use tidemark_core::shards::{lock, shard_dirs};
+use tidemark_core::shards::{lock, reshard, restore, shard_dirs};
 use tidemark_query::api::Params;
 
 use crate::cli::Tsdb;
@@ -36,8 +37,14 @@ pub(crate) fn run(command: Tsdb) -> ExitCode {
     let (Tsdb::List { directory }
     | Tsdb::Analyze { directory, .. }
     | Tsdb::Verify { directory }
+    | Tsdb::Reshard { directory, .. }
+    | Tsdb::Restore { directory, .. }
     | Tsdb::Dump { directory, .. }) = &command;
-    let outcome = match directory.canonicalize() {
+    let made = match command {
+        Tsdb::Restore { .. } => std::fs::create_dir_all(directory),
+        _ => Ok(()),
+    };
+    let outcome = match made.and_then(|()| directory.canonicalize()) {
         Ok(directory) => on_a_core(command, directory),
         Err(error) => Err(format!("{}: {error}", directory.display())),
     };
@@ -68,8 +75,14 @@ fn on_a_core(command: Tsdb, directory: PathBuf) -> Outcome {
 
 async fn act(command: Tsdb, directory: &Path) -> Outcome {
     let disk = Disk::real();
+    match &command {
+        Tsdb::Reshard { shards, .. } => return make_shards(&disk, directory, *shards).await,
+        Tsdb::Restore { snapshot, .. } => return put_back(&disk, snapshot, directory).await,
+        _ => {}
+    }
     let shards = shard_dirs(&disk, directory).await.map_err(|error| told(&error))?;
     match command {
+        Tsdb::Reshard { .. } | Tsdb::Restore { .. } => Ok(()),
         Tsdb::List { .. } => list(&disk, &shards).await,
         Tsdb::Analyze { limit, .. } => analyze(&disk, &shards, limit).await,
         Tsdb::Verify { .. } => verify(&disk, &shards).await,
@@ -82,6 +95,38 @@ async fn act(command: Tsdb, directory: &Path) -> Outcome {
             Ok(())
         }
     }
+}
+
+async fn make_shards(disk: &Disk, directory: &Path, shards: u32) -> Outcome {
+    let done = reshard(disk, directory, shards).await.map_err(|error| told(&error))?;
+    if done.from == done.to {
+        println!("{} has {shards} shards already", directory.display());
+    } else {
+        println!(
+            "{} had {} shards and has {} now: {} blocks with {} samples, {} samples that are not in blocks",
+            directory.display(),
+            done.from,
+            done.to,
+            done.blocks,
+            done.samples,
+            done.head_samples
+        );
+    }
+    Ok(())
+}
+
+async fn put_back(disk: &Disk, snapshot: &Path, directory: &Path) -> Outcome {
+    let snapshot = std::path::absolute(snapshot).map_err(|error| error.to_string())?;
+    let done = restore(disk, &snapshot, directory).await.map_err(|error| told(&error))?;
+    println!(
+        "{}: {} shards, {} sound blocks with {} samples, {} series with samples that are not in blocks",
+        directory.display(),
+        done.shards,
+        done.blocks,
+        done.samples,
+        done.head_series
+    );
+    Ok(())
 }
 
 fn told(error: &Error) -> String {

@@ -9,6 +9,8 @@
 mod call;
 mod manifest;
 mod open;
+mod reshard;
+mod restore;
 mod snapshot;
 
 use std::cell::RefCell;
@@ -31,6 +33,8 @@ pub use call::Message;
 pub use manifest::{Manifest, shard_dirs};
 use open::Stage;
 pub use open::lock;
+pub use reshard::{Resharded, reshard};
+pub use restore::{Restored, restore};
 
 /// The shards of a data directory, from one core.
 #[derive(Clone)]

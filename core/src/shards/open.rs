@@ -11,7 +11,7 @@ use std::rc::Rc;
 use futures_util::future::{join_all, try_join_all};
 
 use super::Shards;
-use super::manifest::{Manifest, shard_dir};
+use super::manifest::Manifest;
 use crate::error::{Error, Result};
 use crate::runtime::disk::{Disk, Lock};
 use crate::runtime::mailbox::local::Notify;
@@ -47,7 +47,7 @@ impl Stage {
     }
 
     pub(super) fn set_open(&self, shards: u32) {
-        self.manifest.replace(Some(Ok(Manifest { shards })));
+        self.manifest.replace(Some(Ok(Manifest { shards, generation: 0 })));
         self.opened.set(self.cores);
     }
 
@@ -143,7 +143,7 @@ impl Shards {
         };
         let numbers = (0..manifest.shards).filter(|&shard| self.core_of(shard) == self.core());
         let opens = numbers.map(|shard| {
-            let dir: PathBuf = shard_dir(data_dir, shard);
+            let dir: PathBuf = manifest.shard_dir(data_dir, shard);
             let options = ShardOptions { shards: manifest.shards, ..options.clone() };
             async move { Shard::open(disk.clone(), &dir, options).await }
         });
@@ -163,7 +163,9 @@ impl Shards {
     async fn lock_and_read(&self, disk: &Disk, data_dir: &Path, shards: u32) -> Result<Manifest> {
         disk.create_dir_all(data_dir).await?;
         self.0.stage.lock.replace(Some(lock(disk, data_dir).await?));
-        Manifest::open(disk, data_dir, shards).await
+        let manifest = Manifest::open(disk, data_dir, shards).await?;
+        manifest.remove_leftovers(disk, data_dir).await?;
+        Ok(manifest)
     }
 
     /// Waits until every core has called it, then closes this core's shards; core 0 then waits for the others and

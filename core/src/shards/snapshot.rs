@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use futures_util::FutureExt;
 
 use super::Shards;
-use super::manifest::{self, shard_dir};
+use super::manifest;
 use crate::error::Result;
 use crate::runtime::Queue;
 
@@ -34,7 +34,7 @@ impl Shards {
             let from = data_dir(shard.dir()).to_owned();
             let directory = snapshot_dir(&from, &to);
             async move {
-                if shard.dir() != shard_dir(&from, 0) {
+                if !manifest::is_first(shard.dir()) {
                     return Ok(());
                 }
                 let disk = shard.disk();

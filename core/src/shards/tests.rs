@@ -1,5 +1,7 @@
 //! Several cores on one simulated thread: opening together, appending to owners, scattering, canceling, closing.
 
+mod reshard;
+
 use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
@@ -99,7 +101,8 @@ fn results_come_in_the_order_of_shards() {
         let all = open_well(&SimDisk::new(1).disk(), 3, 8).await;
         let name = |shard: Rc<Shard>| async move { shard.dir().to_owned() }.boxed_local();
         let dirs = all[1].scatter(Queue::Query, name).await.unwrap();
-        let expected: Vec<_> = (0..8).map(|s| manifest::shard_dir(Path::new(DIR), s)).collect();
+        let expected: Vec<_> =
+            (0..8).map(|s| Path::new(DIR).join(format!("shard-{s:04}"))).collect();
         assert_eq!(dirs, expected);
     });
 }
