@@ -19,6 +19,23 @@ pub struct Weight {
     pub bytes: usize,
 }
 
+impl Weight {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Weight) -> Weight {
+        Weight { samples: self.samples + other.samples, bytes: self.bytes + other.bytes }
+    }
+
+    /// What is left without the other, nothing if that is more.
+    #[must_use]
+    pub fn minus(self, other: Weight) -> Weight {
+        Weight {
+            samples: self.samples.saturating_sub(other.samples),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+}
+
 /// The budget of one query. Clones are the same budget.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<Inner>);
@@ -74,6 +91,11 @@ impl Budget {
     /// Says that `samples` are held no more.
     pub fn release(&self, samples: usize) {
         self.0.samples.fetch_sub(samples as u64, Ordering::Relaxed);
+    }
+
+    /// Says that `bytes` are held no more.
+    pub fn release_bytes(&self, bytes: usize) {
+        self.0.bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 
     /// What is held now.

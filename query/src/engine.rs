@@ -26,6 +26,7 @@ use crate::eval::batch::{Batch, CellRef, Steps};
 use crate::eval::calls::Output;
 use crate::eval::dedupe::{Equal, drop_names, unite};
 use crate::eval::fragment::storage_error;
+use crate::eval::memo::Memo;
 use crate::eval::range_value;
 use crate::eval::row::RowOptions;
 use crate::eval::run::Evaluator;
@@ -307,6 +308,7 @@ impl Engine {
             budget: budget.clone(),
             notes: RefCell::default(),
             trace: Trace::new(moments.steps(), options.explain, options.step_stats),
+            memo: Memo::default(),
         };
         if timeout.is_zero() {
             let message = "query timed out in query execution";

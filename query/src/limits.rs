@@ -14,6 +14,12 @@ pub const DURATION_OPERATORS_MAX: usize = 500;
 
 const _: () = assert!(NESTING_MAX < TREE_HEIGHT_MAX, "what nests must fit into the tree");
 
+/// From so many rows on a shard picks those of `topk` and its kin, while more are read.
+pub const PICK_ROWS_MIN: usize = 512;
+
+/// Longest query whose parts are compared with each other: each part is written out for it.
+pub const REPEATS_QUERY_BYTES_MAX: usize = 16 << 10;
+
 /// How many steps a range query may have, whoever asks. The API allows its clients fewer.
 pub const QUERY_STEPS_MAX: i64 = 1_000_000;
 

@@ -28,7 +28,7 @@ const HISTOGRAM_SAMPLE_BYTES: usize = 16;
 pub const ABSENT: f64 = STALE_NAN;
 
 /// The moments an expression is evaluated at: `count` of them, `interval_ms` apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Steps {
     /// The first.
     pub start_ms: TimestampMs,

@@ -12,14 +12,27 @@ use tidemark_core::runtime::clock::Instant;
 use tidemark_core::shard::Shard;
 
 use super::aggregate::{AggregateSpec, Groups, PartialGroups};
-use super::batch::Row;
+use super::batch::{Batch, Row};
 use super::histogram_stats;
 use super::notes::Notes;
 use super::row::{RowInput, RowOptions, RowScratch, evaluate};
+use super::select_k::{Pick, pick};
 use crate::budget::Budget;
 use crate::functions::labels::without_metadata;
+use crate::limits::PICK_ROWS_MIN;
 use crate::plan::split::RowPlan;
 use crate::value::{ErrorType, QueryError, ShardCost};
+
+/// What becomes of the rows of a shard.
+#[derive(Clone, Debug)]
+pub enum Reduce {
+    /// They are the answer.
+    Nothing,
+    /// They are aggregated: groups are the answer.
+    Groups(AggregateSpec),
+    /// Some are picked: what is picked from all shards is picked from what each of them picks.
+    Pick(Pick),
+}
 
 /// What a shard is to do.
 #[derive(Clone, Debug)]
@@ -30,8 +43,8 @@ pub struct Fragment {
     pub stats_only: bool,
     /// What is computed of each.
     pub plan: RowPlan,
-    /// The aggregation over them, if it is one.
-    pub aggregate: Option<AggregateSpec>,
+    /// What becomes of the rows.
+    pub reduce: Reduce,
     /// Settings.
     pub options: RowOptions,
     /// What the query may cost.
@@ -45,9 +58,9 @@ pub struct Fragment {
 /// What a shard answers.
 #[derive(Debug)]
 pub struct Gathered {
-    /// The rows, if nothing was aggregated.
+    /// The rows, those that were picked or all; none if they were aggregated.
     pub rows: Vec<Row>,
-    /// The groups, if they were.
+    /// The groups, if rows were aggregated.
     pub groups: Option<PartialGroups>,
     /// Annotations.
     pub notes: Notes,
@@ -72,7 +85,11 @@ impl Gathered {
 /// Runs a fragment on one shard.
 pub async fn run(fragment: Arc<Fragment>, shard: &Shard) -> Result<Gathered, QueryError> {
     let mut gathered = Gathered::new();
-    let mut groups = fragment.aggregate.clone().map(Groups::new);
+    let mut groups = match &fragment.reduce {
+        Reduce::Groups(spec) => Some(Groups::new(spec.clone())),
+        _ => None,
+    };
+    let mut picking = Picking::new(&fragment);
     let watch = Stopwatch::new(fragment.timed);
     if let Some(range) = fragment.plan.time_range() {
         let selection =
@@ -94,7 +111,9 @@ pub async fn run(fragment: Arc<Fragment>, shard: &Shard) -> Result<Gathered, Que
             gathered.cost.samples += columns.len();
             let labels = selection.labels(i);
             fragment.add_series(labels, &mut columns, &mut scratch, &mut groups, &mut gathered)?;
+            picking.pick_if_many(&mut gathered);
         }
+        picking.pick(&mut gathered);
         gathered.seen = scratch.take_step_counts();
         gathered.notes.add_storage(selection.warnings());
     }
@@ -117,8 +136,8 @@ impl Fragment {
         if self.stats_only && !columns.histograms.is_empty() {
             histogram_stats::strip(columns);
         }
-        let input = RowInput { labels, columns, options: self.options };
-        let cells = evaluate(&self.plan, &input, scratch, &mut gathered.notes);
+        let mut input = RowInput { labels, columns, options: self.options };
+        let cells = evaluate(&self.plan, &mut input, scratch, &mut gathered.notes);
         let seen = scratch.take_seen();
         self.budget.count_seen(seen.total);
         self.budget.hold(seen.widest)?;
@@ -139,6 +158,38 @@ impl Fragment {
         gathered.rows.push(row);
         self.budget.hold(weight.samples)?;
         self.budget.hold_bytes(weight.bytes)
+    }
+}
+
+/// Picks rows now and then, so that no more are held than a few times what is picked.
+struct Picking<'a> {
+    fragment: &'a Fragment,
+    /// How many rows are worth picking from.
+    many: usize,
+}
+
+impl<'a> Picking<'a> {
+    fn new(fragment: &'a Fragment) -> Self {
+        Picking { fragment, many: PICK_ROWS_MIN }
+    }
+
+    fn pick_if_many(&mut self, gathered: &mut Gathered) {
+        if gathered.rows.len() >= self.many {
+            self.pick(gathered);
+            self.many = PICK_ROWS_MIN.max(2 * gathered.rows.len());
+        }
+    }
+
+    fn pick(&self, gathered: &mut Gathered) {
+        let Reduce::Pick(spec) = &self.fragment.reduce else { return };
+        let rows = std::mem::take(&mut gathered.rows);
+        let batch = Batch::new(self.fragment.plan.steps, rows);
+        let before = batch.weight();
+        let picked = pick(spec, batch, &mut gathered.notes);
+        let freed = before.minus(picked.weight());
+        self.fragment.budget.release(freed.samples);
+        self.fragment.budget.release_bytes(freed.bytes);
+        gathered.rows = picked.rows;
     }
 }
 

@@ -142,6 +142,7 @@ fn reference(node: &Node) -> Option<(Option<TimestampMs>, i64)> {
             a.param.as_deref().and_then(reference).or_else(|| reference(&a.input))
         }
         Node::Invariant(inner) => reference(inner),
+        Node::Shared(shared) => reference(&shared.node),
         Node::Number(_) | Node::Text(_) => None,
     }
 }

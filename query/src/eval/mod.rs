@@ -20,6 +20,7 @@ mod histogram_stats;
 pub mod histogram_sum;
 mod info;
 pub mod matching;
+pub mod memo;
 pub mod notes;
 pub mod range_value;
 pub mod row;

@@ -197,6 +197,8 @@ pub struct Notes {
     by_kind: BTreeMap<NoteKind, BTreeMap<String, Note>>,
     /// What the storage has to say, of no place in the query.
     storage: BTreeSet<String>,
+    /// How often anything was noted here.
+    noted: u64,
 }
 
 impl Notes {
@@ -217,6 +219,7 @@ impl Notes {
     }
 
     fn put(&mut self, kind: NoteKind, subject: &str, note: Note) {
+        self.noted += 1;
         let subjects = self.by_kind.entry(kind).or_default();
         match subjects.get_mut(subject) {
             None => {
@@ -240,6 +243,11 @@ impl Notes {
                 self.put(kind, &subject, note);
             }
         }
+    }
+
+    /// How often anything was noted here that has a place in the query.
+    pub fn noted(&self) -> u64 {
+        self.noted
     }
 
     /// Whether there are none.

@@ -86,7 +86,7 @@ async fn read(
         columns.clear();
         selection.read(i, range, &mut columns).await.map_err(|e| storage_error(&e))?;
         budget.count_read(columns.len());
-        samples.fill_from_columns(&columns, false);
+        samples.take_columns(&mut columns, false);
         let mut series = Series { labels: selection.labels(i).clone(), ..Series::default() };
         let mut unsupported = None;
         slide(&samples, &spec, Steps::instant(time_ms), |w| {

@@ -13,7 +13,7 @@ use super::batch::{ABSENT, Cell, CellRef, Cells, Steps};
 use super::binary_op::{self, Operand};
 use super::notes::{NoteKind, Notes};
 use super::smooth;
-use super::window::{KernelContext, Samples, Seen, count_windows};
+use super::window::{Cursor, KernelContext, Samples, Seen, count_windows};
 use crate::functions::signature::Function;
 use crate::functions::{math, over_windows};
 use crate::parser::ast::PosRange;
@@ -73,8 +73,8 @@ impl RowScratch {
 pub struct RowInput<'a> {
     /// The labels of the series.
     pub labels: &'a Labels,
-    /// Its samples.
-    pub columns: &'a SampleColumns,
+    /// Its samples; who evaluates may take them.
+    pub columns: &'a mut SampleColumns,
     /// Settings.
     pub options: RowOptions,
 }
@@ -82,7 +82,7 @@ pub struct RowInput<'a> {
 /// Computes the row of one series.
 pub fn evaluate(
     plan: &RowPlan,
-    input: &RowInput<'_>,
+    input: &mut RowInput<'_>,
     scratch: &mut RowScratch,
     notes: &mut Notes,
 ) -> Cells {
@@ -92,7 +92,7 @@ pub fn evaluate(
 fn expr(
     row: &RowExpr,
     steps: Steps,
-    input: &RowInput<'_>,
+    input: &mut RowInput<'_>,
     scratch: &mut RowScratch,
     notes: &mut Notes,
 ) -> Cells {
@@ -130,7 +130,7 @@ fn expr(
             } else {
                 let starts =
                     input.options.use_start_timestamps && crate::functions::uses_starts(*function);
-                scratch.samples.fill_from_columns(input.columns, starts);
+                scratch.samples.take_columns(input.columns, starts);
             }
             let mut cx =
                 KernelContext { notes, metric, pos: *pos, args, scratch: &mut scratch.values };
@@ -208,16 +208,14 @@ impl Newest {
     }
 
     fn evaluate(&self, steps: Steps, input: &RowInput<'_>, take: Take) -> Cells {
-        let columns = input.columns;
+        let columns = &*input.columns;
         let t = &columns.timestamps;
         let mut cells = Cells::absent(steps.count);
-        let mut after = 0;
+        let mut cursor = Cursor::default();
         for (i, step_ms) in steps.iter().enumerate() {
             let reference = self.reference(step_ms);
-            while after < t.len() && t[after] <= reference {
-                after += 1;
-            }
-            let Some(newest) = after.checked_sub(1) else { continue };
+            cursor.move_behind(t, reference);
+            let Some(newest) = cursor.at.checked_sub(1) else { continue };
             let value = columns.values[newest];
             if t[newest] <= reference.saturating_sub(self.lookback_ms) || is_stale(value) {
                 continue;
@@ -393,9 +391,10 @@ mod tests {
 
     #[test]
     fn the_newest_sample_within_the_lookback() {
-        let columns = columns(&[(10, 1.0), (20, 2.0), (30, ABSENT), (50, 5.0)]);
+        let mut columns = columns(&[(10, 1.0), (20, 2.0), (30, ABSENT), (50, 5.0)]);
         let labels = Labels::empty();
-        let input = RowInput { labels: &labels, columns: &columns, options: RowOptions::default() };
+        let options = RowOptions::default();
+        let input = RowInput { labels: &labels, columns: &mut columns, options };
         let newest = Newest { offset_ms: 0, at_ms: None, lookback_ms: 15 };
         let cells = newest.evaluate(Steps::new(5, 75, 10), &input, Take::Value);
         let seen: Vec<_> =

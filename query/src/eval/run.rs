@@ -17,9 +17,10 @@ use super::binary_op;
 use super::calls::{self, CallContext, Output};
 use super::count_values;
 use super::dedupe::{Equal, drop_names, execution_error, unite};
-use super::fragment::{self, Fragment, Gathered, storage_error};
+use super::fragment::{self, Fragment, Gathered, Reduce, storage_error};
 use super::info;
 use super::matching::{self, VectorOperator};
+use super::memo::Memo;
 use super::notes::{NoteKind, Notes};
 use super::row::{self, RowOptions};
 use super::select_k::{Pick, pick};
@@ -30,7 +31,7 @@ use crate::functions::signature::Function;
 use crate::functions::{keeps_name, math, over_windows};
 use crate::parser::ast::{AggregateOp, EdgeMode};
 use crate::plan::node::{
-    Aggregate, Call, CellCall, Node, Select, Subquery, WindowCall, WindowInput,
+    Aggregate, Call, CellCall, Node, Select, Shared, Subquery, WindowCall, WindowInput,
 };
 use crate::plan::split::{
     RowExpr, RowPlan, Scalars, drops_name, drops_name_inside, row_selector, subquery_steps,
@@ -54,6 +55,8 @@ pub struct Evaluator {
     pub notes: RefCell<Notes>,
     /// What was done so far, if that is wanted.
     pub trace: Trace,
+    /// Values that are wanted again.
+    pub memo: Memo,
 }
 
 impl Evaluator {
@@ -62,18 +65,21 @@ impl Evaluator {
         Box::pin(async move {
             runtime::yield_if_needed().await;
             self.budget.check()?;
-            let before = self.budget.held();
+            let before = self.budget.held().minus(self.memo.weight());
             let began = self.trace.enter(node);
             let output = self.eval_node(node, steps).await?;
             self.trace.leave(began, &output);
             // What was held on the way is gone.
-            self.budget.settle(before, output.weight())?;
+            self.budget.settle(before.plus(self.memo.weight()), output.weight())?;
             Ok(output)
         })
     }
 
     fn eval_node<'a>(&'a self, node: &'a Node, steps: Steps) -> LocalBoxFuture<'a, Result<Output>> {
         Box::pin(async move {
+            if let Node::Shared(part) = node {
+                return self.shared(part, steps).await;
+            }
             if row_selector(node)
                 .is_some_and(|select| self.names_cannot_meet(select) || !drops_name_inside(node))
             {
@@ -86,6 +92,7 @@ impl Evaluator {
                     Ok(Output::Vector(Batch::empty(steps)))
                 }
                 Node::Invariant(inner) => self.invariant(inner, steps).await,
+                Node::Shared(part) => self.shared(part, steps).await,
                 Node::Window(call) => self.window(call, steps).await.map(Output::Vector),
                 Node::Cells(call) => self.cells(call, steps).await,
                 Node::Call(call) => self.call(call, steps).await,
@@ -123,6 +130,24 @@ impl Evaluator {
 
     async fn vector(&self, node: &Node, steps: Steps) -> Result<Batch> {
         Ok(self.eval(node, steps).await?.into_batch(steps))
+    }
+
+    /// Takes the value of what the query says more than once from where it was evaluated first. What has something to note is
+    /// evaluated each time, since a note tells where.
+    async fn shared(&self, part: &Shared, steps: Steps) -> Result<Output> {
+        if self.trace.counts_steps() {
+            return self.eval_node(&part.node, steps).await;
+        }
+        if let Some((output, seen)) = self.memo.take(part, steps) {
+            self.budget.count_seen(seen as usize);
+            return Ok(output);
+        }
+        let before = (self.budget.samples_seen(), self.notes.borrow().noted());
+        let output = self.eval_node(&part.node, steps).await?;
+        if self.notes.borrow().noted() == before.1 {
+            self.memo.keep(part, steps, &output, self.budget.samples_seen() - before.0);
+        }
+        Ok(output)
     }
 
     /// Evaluates at the first step and repeats the result.
@@ -187,6 +212,7 @@ impl Evaluator {
                 Node::Invariant(inner) => {
                     RowExpr::Repeat(Box::new(self.row_plan(inner, steps.first()).await?))
                 }
+                Node::Shared(part) => return self.row_plan(&part.node, steps).await,
                 _ => return Err(execution_error("expression has no plan for one series")),
             };
             Ok(RowPlan { steps, expr })
@@ -255,17 +281,12 @@ impl Evaluator {
     }
 
     /// What every fragment of this query has in common.
-    fn fragment(
-        &self,
-        select: &Select,
-        plan: RowPlan,
-        aggregate: Option<AggregateSpec>,
-    ) -> Fragment {
+    fn fragment(&self, select: &Select, plan: RowPlan, reduce: Reduce) -> Fragment {
         Fragment {
             matchers: Arc::clone(&select.matchers),
             stats_only: select.stats_only,
             plan,
-            aggregate,
+            reduce,
             options: self.options,
             budget: self.budget.clone(),
             timed: self.trace.explains(),
@@ -278,7 +299,7 @@ impl Evaluator {
         let Some(select) = row_selector(node) else { return Ok(Batch::empty(steps)) };
         let plan = self.row_plan(node, steps).await?;
         let (drops, strict) = (plan.drops_name(), plan.is_strict());
-        let fragment = self.fragment(select, plan, None);
+        let fragment = self.fragment(select, plan, Reduce::Nothing);
         let mut rows = Vec::new();
         for part in self.scatter(node, fragment).await? {
             self.notes.borrow_mut().merge(part.notes);
@@ -306,6 +327,7 @@ impl Evaluator {
             budget: self.budget.clone(),
             notes: RefCell::default(),
             trace: Trace::default(),
+            memo: Memo::default(),
         };
         Ok(keeping.rows(select, steps).await?.rows)
     }
@@ -435,14 +457,38 @@ impl Evaluator {
         if AggregateSpec::is_mergeable(node.op) {
             return self.mergeable(node, param, steps).await;
         }
-        let input = self.vector(&node.input, steps).await?;
-        let param = param.unwrap_or_default();
-        if !self.check_count_or_ratio(node, &param)? {
+        self.picked(node, param.unwrap_or_default(), steps).await
+    }
+
+    /// `topk` and its kin. Where the shards can pick, what they pick is picked from.
+    async fn picked(&self, node: &Aggregate, param: Scalars, steps: Steps) -> Result<Batch> {
+        let spec = Pick {
+            op: node.op,
+            grouping: node.grouping.clone(),
+            param: Arc::clone(&param),
+            pos: node.pos,
+        };
+        let Some(select) = self.pushed_down(&node.input) else {
+            let input = self.vector(&node.input, steps).await?;
+            if !self.check_count_or_ratio(node, &param)? {
+                return Ok(Batch::empty(steps));
+            }
+            let batch = pick(&spec, input, &mut self.notes.borrow_mut());
+            return Ok(batch);
+        };
+        let plan = self.row_plan(&node.input, steps).await?;
+        let wanted = self.check_count_or_ratio(node, &param)?;
+        let reduce = Reduce::Pick(spec.clone());
+        let fragment = self.fragment(select, plan, reduce);
+        let mut rows = Vec::new();
+        for part in self.scatter(&node.input, fragment).await? {
+            self.notes.borrow_mut().merge(part.notes);
+            rows.extend(part.rows);
+        }
+        if !wanted {
             return Ok(Batch::empty(steps));
         }
-        let spec =
-            Pick { op: node.op, grouping: node.grouping.clone(), param: &param, pos: node.pos };
-        let batch = pick(&spec, input, &mut self.notes.borrow_mut());
+        let batch = pick(&spec, Batch::new(steps, rows), &mut self.notes.borrow_mut());
         Ok(batch)
     }
 
@@ -472,7 +518,7 @@ impl Evaluator {
         let mut groups = Groups::new(spec.clone());
         if let Some(select) = self.pushed_down(&node.input) {
             let plan = self.row_plan(&node.input, steps).await?;
-            let fragment = self.fragment(select, plan, Some(spec));
+            let fragment = self.fragment(select, plan, Reduce::Groups(spec));
             for part in self.scatter(&node.input, fragment).await? {
                 let mut notes = self.notes.borrow_mut();
                 notes.merge(part.notes);

@@ -4,6 +4,8 @@
 //! is picked from the whole, so shards may pick first. Among equals the smaller label set wins; Prometheus leaves that
 //! to the order of its storage.
 
+use std::cmp::Ordering;
+
 use tidemark_core::model::labels::Labels;
 use tidemark_core::model::sample::is_stale;
 use xxhash_rust::xxh64::xxh64;
@@ -13,21 +15,23 @@ use super::batch::{Batch, CellRef};
 use super::notes::{NoteKind, Notes};
 use crate::parser::ast::{AggregateOp, PosRange};
 use crate::plan::node::Grouping;
+use crate::plan::split::Scalars;
 
 /// What is picked.
-pub struct Pick<'a> {
+#[derive(Clone, Debug)]
+pub struct Pick {
     /// Which of the four.
     pub op: AggregateOp,
     /// Which labels make a group.
     pub grouping: Grouping,
     /// How many, or which part, at each step.
-    pub param: &'a [f64],
+    pub param: Scalars,
     /// Where the aggregation is.
     pub pos: PosRange,
 }
 
 /// Picks from a batch. At a single step the rows of `topk` and `bottomk` come ordered by value, group by group.
-pub fn pick(pick: &Pick<'_>, mut batch: Batch, notes: &mut Notes) -> Batch {
+pub fn pick(pick: &Pick, mut batch: Batch, notes: &mut Notes) -> Batch {
     batch.ordered = false;
     batch.sort();
     let mut table = GroupTable::new(pick.grouping.clone());
@@ -66,7 +70,7 @@ pub fn pick(pick: &Pick<'_>, mut batch: Batch, notes: &mut Notes) -> Batch {
 }
 
 /// Reduces `rows`, those of one group that have a sample at `step`, to the picked ones, in the order of the result.
-fn select(pick: &Pick<'_>, step: usize, batch: &Batch, rows: &mut Vec<usize>, notes: &mut Notes) {
+fn select(pick: &Pick, step: usize, batch: &Batch, rows: &mut Vec<usize>, notes: &mut Notes) {
     let param = pick.param[step];
     match pick.op {
         AggregateOp::LimitRatio => {
@@ -87,11 +91,17 @@ fn select(pick: &Pick<'_>, step: usize, batch: &Batch, rows: &mut Vec<usize>, no
                 let v = value(*i);
                 (v.is_nan(), if op == AggregateOp::TopK { -v } else { v })
             };
-            rows.sort_by(|a, b| {
-                let (a, b) = (key(a), key(b));
-                a.0.cmp(&b.0).then(a.1.partial_cmp(&b.1).unwrap_or(std::cmp::Ordering::Equal))
-            });
-            rows.truncate(whole_count(param));
+            let order = |i: &usize, j: &usize| {
+                let (a, b) = (key(i), key(j));
+                let by_value = a.1.partial_cmp(&b.1).unwrap_or(Ordering::Equal);
+                a.0.cmp(&b.0).then(by_value).then(i.cmp(j))
+            };
+            let count = whole_count(param);
+            if count > 0 && count < rows.len() {
+                rows.select_nth_unstable_by(count - 1, order);
+            }
+            rows.truncate(count);
+            rows.sort_unstable_by(order);
         }
     }
 }
@@ -140,7 +150,12 @@ mod tests {
     }
 
     fn run(op: AggregateOp, param: &[f64], values: &[&[f64]]) -> Vec<(String, Vec<f64>)> {
-        let pick_spec = Pick { op, grouping: Grouping::default(), param, pos: PosRange::default() };
+        let pick_spec = Pick {
+            op,
+            grouping: Grouping::default(),
+            param: param.into(),
+            pos: PosRange::default(),
+        };
         let picked = pick(&pick_spec, batch(values), &mut Notes::default());
         picked
             .rows

@@ -16,12 +16,12 @@ use crate::parser::ast::{EdgeMode, PosRange};
 pub(super) fn evaluate(
     newest: Newest,
     steps: Steps,
-    input: &RowInput<'_>,
+    input: &mut RowInput<'_>,
     pos: PosRange,
     notes: &mut Notes,
 ) -> Cells {
     let mut samples = Samples::default();
-    samples.fill_from_columns(input.columns, false);
+    samples.take_columns(input.columns, false);
     // A window of no length that looks one lookback to either side.
     let spec = WindowSpec {
         range_ms: 0,

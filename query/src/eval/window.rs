@@ -95,21 +95,19 @@ pub struct Samples {
     pub floats: Column<f64>,
     /// Histogram samples.
     pub histograms: Column<Arc<FloatHistogram>>,
-    /// No float is smaller than the one before: a counter without a reset.
-    pub rising: bool,
 }
 
 impl Samples {
-    /// Takes over what was read from storage. Start timestamps are kept only if wanted.
-    pub fn fill_from_columns(&mut self, columns: &SampleColumns, with_starts: bool) {
+    /// Takes over what was read from storage, which may be left empty. Start timestamps are kept only if wanted.
+    pub fn take_columns(&mut self, columns: &mut SampleColumns, with_starts: bool) {
         self.clear();
-        if columns.histograms.is_empty() && !columns.values.iter().any(|v| is_stale(*v)) {
-            self.floats.timestamps.extend_from_slice(&columns.timestamps);
-            self.floats.values.extend_from_slice(&columns.values);
+        if columns.histograms.is_empty() && !any_stale(&columns.values) {
+            std::mem::swap(&mut self.floats.timestamps, &mut columns.timestamps);
+            std::mem::swap(&mut self.floats.values, &mut columns.values);
             if with_starts {
-                self.floats.starts.extend_from_slice(&columns.start_timestamps);
+                std::mem::swap(&mut self.floats.starts, &mut columns.start_timestamps);
             }
-            self.rising = is_rising(&self.floats.values);
+            columns.clear();
             return;
         }
         for (i, (&t, &v)) in columns.timestamps.iter().zip(&columns.values).enumerate() {
@@ -122,7 +120,6 @@ impl Samples {
                 _ => self.floats.push(t, v, start),
             }
         }
-        self.rising = is_rising(&self.floats.values);
     }
 
     /// Takes over the result of a subquery. What is known of counter resets there does not hold for the steps that were
@@ -142,13 +139,18 @@ impl Samples {
                 }
             }
         }
-        self.rising = is_rising(&self.floats.values);
     }
 
     fn clear(&mut self) {
         self.floats.clear();
         self.histograms.clear();
     }
+}
+
+/// Whether any value is a staleness marker. Values are looked at in blocks, without a branch for each.
+fn any_stale(values: &[f64]) -> bool {
+    const BLOCK: usize = 64;
+    values.chunks(BLOCK).any(|block| block.iter().fold(false, |any, v| any | is_stale(*v)))
 }
 
 /// Whether no value is smaller than the one before.
@@ -245,6 +247,7 @@ pub fn slide(
 ) -> Seen {
     let mut seen = Seen::default();
     let (mut floats, mut histograms) = (Span::default(), Span::default());
+    let rising = is_rising(&samples.floats.values);
     for (step, step_ms) in steps.iter().enumerate() {
         let end_ms = spec.end(step_ms);
         let reach = spec.reach(end_ms);
@@ -262,7 +265,7 @@ pub fn slide(
             step_ms,
             step,
             edges: spec.edges,
-            rising: samples.rising,
+            rising,
         });
     }
     seen
@@ -294,13 +297,40 @@ impl Seen {
     }
 }
 
-/// A pair of indexes that only moves forward.
+/// A place among samples that only moves forward, mostly as far as it did the last time: both samples and steps come at regular
+/// times, so that next to none of the samples between are looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cursor {
+    /// The first sample that is later than the moment it was moved to.
+    pub(crate) at: usize,
+    stride: usize,
+}
+
+impl Cursor {
+    /// Moves behind the last sample that is not later than `t`.
+    #[inline]
+    pub(crate) fn move_behind(&mut self, timestamps: &[TimestampMs], t: TimestampMs) {
+        let before = self.at;
+        let mut at = (before + self.stride).min(timestamps.len());
+        while at > before && timestamps[at - 1] > t {
+            at -= 1;
+        }
+        while at < timestamps.len() && timestamps[at] <= t {
+            at += 1;
+        }
+        (self.at, self.stride) = (at, at - before);
+    }
+}
+
+/// The samples of a window that only moves forward.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Span {
     /// The first sample inside.
     pub(crate) from: usize,
     /// The first sample after it.
     pub(crate) to: usize,
+    start: Cursor,
+    end: Cursor,
 }
 
 impl Span {
@@ -311,13 +341,10 @@ impl Span {
         timestamps: &[TimestampMs],
         reach: (TimestampMs, TimestampMs),
     ) {
-        while self.from < timestamps.len() && timestamps[self.from] <= reach.0 {
-            self.from += 1;
-        }
-        self.to = self.to.max(self.from);
-        while self.to < timestamps.len() && timestamps[self.to] <= reach.1 {
-            self.to += 1;
-        }
+        self.start.move_behind(timestamps, reach.0);
+        self.end.move_behind(timestamps, reach.1);
+        self.from = self.start.at;
+        self.to = self.end.at.max(self.from);
     }
 
     pub(crate) fn len(self) -> usize {
@@ -340,7 +367,7 @@ mod tests {
             columns.push(t * 10, t as f64);
         }
         let mut samples = Samples::default();
-        samples.fill_from_columns(&columns, false);
+        samples.take_columns(&mut columns, false);
         let spec = WindowSpec {
             range_ms: 20,
             offset_ms: 10,
@@ -365,7 +392,7 @@ mod tests {
         columns.push(2, super::super::batch::ABSENT);
         columns.push_histogram(3, Arc::new(FloatHistogram::default()));
         let mut samples = Samples::default();
-        samples.fill_from_columns(&columns, false);
+        samples.take_columns(&mut columns, false);
         assert_eq!(samples.floats.timestamps, [1]);
         assert_eq!(samples.histograms.timestamps, [3]);
     }

@@ -21,6 +21,7 @@ impl Node {
             Node::VectorBinary(_) => "vector binary",
             Node::Aggregate(_) => "aggregate",
             Node::Invariant(_) => "once",
+            Node::Shared(_) => "shared",
         }
     }
 
@@ -97,6 +98,7 @@ fn write(out: &mut String, node: &Node, whole: bool) {
             out.push(')');
         }
         Node::Invariant(inner) => write(out, inner, whole),
+        Node::Shared(shared) => write(out, &shared.node, whole),
     }
 }
 

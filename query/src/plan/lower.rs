@@ -12,8 +12,9 @@ use tidemark_core::model::time::TimestampMs;
 
 use super::node::{
     Aggregate, Call, CellCall, CellFunction, Grouping, Node, RangeSelect, ScalarBinary, Select,
-    Subquery, Take, VectorBinary, WindowCall, WindowInput,
+    Shared, Subquery, Take, VectorBinary, WindowCall, WindowInput,
 };
+use super::repeats::{Repeat, Repeats};
 use crate::functions::signature::Function;
 use crate::functions::{depends_on_step, math, takes_anchored, takes_smoothed, time};
 use crate::parser::ast::{
@@ -55,7 +56,13 @@ pub enum LowerError {
 
 /// Lowers a checked tree.
 pub fn lower(expr: &Expr, options: LowerOptions) -> Result<Node, LowerError> {
-    let lowering = Lowering { options, stats: Cell::new(0), buckets: Cell::new(0) };
+    let lowering = Lowering {
+        options,
+        stats: Cell::new(0),
+        buckets: Cell::new(0),
+        repeats: Repeats::find(expr),
+        enclosing: Cell::new(1),
+    };
     Ok(lowering.expr(expr)?.wrapped())
 }
 
@@ -65,6 +72,10 @@ struct Lowering {
     stats: Cell<u32>,
     /// How many that need its buckets, subqueries among them, which must find counter resets by themselves.
     buckets: Cell<u32>,
+    /// What the query says more than once.
+    repeats: Repeats,
+    /// How often it says what the expression at hand stands in.
+    enclosing: Cell<u32>,
 }
 
 /// Counts one up while something below is lowered.
@@ -101,7 +112,24 @@ impl Lowered {
 type Result<T, E = LowerError> = std::result::Result<T, E>;
 
 impl Lowering {
+    /// Lowers an expression, and marks it if it repeats by itself.
     fn expr(&self, expr: &Expr) -> Result<Lowered> {
+        let Some(Repeat { number, count }) = self.repeats.get(expr) else {
+            return self.unmarked(expr);
+        };
+        let enclosing = self.enclosing.replace(count);
+        let lowered = self.unmarked(expr);
+        self.enclosing.set(enclosing);
+        let mut lowered = lowered?;
+        if count > enclosing {
+            let node = Box::new(lowered.node);
+            let stats_only = self.stats_only();
+            lowered.node = Node::Shared(Shared { number, count, stats_only, node });
+        }
+        Ok(lowered)
+    }
+
+    fn unmarked(&self, expr: &Expr) -> Result<Lowered> {
         match expr {
             Expr::Number(e) => Ok(Lowered::literal(Node::Number(e.value))),
             Expr::String(e) => Ok(Lowered::literal(Node::Text(e.value.clone()))),
@@ -157,6 +185,11 @@ impl Lowering {
         })
     }
 
+    /// Whether of histograms only count and sum are looked at.
+    fn stats_only(&self) -> bool {
+        self.stats.get() > 0 && self.buckets.get() == 0
+    }
+
     fn select(&self, e: &ast::VectorSelector, take: Take) -> Result<Select> {
         Ok(Select {
             matchers: e.matchers.clone().into(),
@@ -164,7 +197,7 @@ impl Lowering {
             at_ms: self.at(e.at),
             edges: e.edges,
             take,
-            stats_only: self.stats.get() > 0 && self.buckets.get() == 0,
+            stats_only: self.stats_only(),
             pos: e.pos,
         })
     }

@@ -37,6 +37,21 @@ pub enum Node {
     Aggregate(Aggregate),
     /// Something that is the same at every step: evaluated at the first, repeated at the others.
     Invariant(Box<Node>),
+    /// Something that the query says more than once.
+    Shared(Shared),
+}
+
+/// A part of a query that reads the same elsewhere in it.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Parts that read the same have the same number.
+    pub number: u32,
+    /// How many there are.
+    pub count: u32,
+    /// Of histograms only count and sum are looked at, here.
+    pub stats_only: bool,
+    /// What it is.
+    pub node: Box<Node>,
 }
 
 /// What is taken of the sample that an instant selector finds.
@@ -244,6 +259,7 @@ impl Node {
             Node::Number(_) | Node::ScalarBinary(_) => true,
             Node::Call(call) => call.function.signature().returns == ValueType::Scalar,
             Node::Invariant(inner) => inner.is_scalar(),
+            Node::Shared(shared) => shared.node.is_scalar(),
             Node::Cells(call) => call.input.is_scalar(),
             _ => false,
         }

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use tidemark_core::model::matcher::Matcher;
 use tidemark_core::model::time::{TimeRange, TimestampMs};
 
 use super::node::{CellFunction, Node, Select, Subquery, Take, WindowCall, WindowInput};
@@ -171,6 +170,7 @@ pub fn row_selector(node: &Node) -> Option<&Select> {
         },
         Node::Cells(call) if !call.input.is_scalar() => row_selector(&call.input),
         Node::Invariant(inner) => row_selector(inner),
+        Node::Shared(shared) => row_selector(&shared.node),
         _ => None,
     }
 }
@@ -184,6 +184,7 @@ pub fn drops_name_inside(node: &Node) -> bool {
             node_drops_name(&subquery.node)
         }
         Node::Invariant(inner) => drops_name_inside(inner),
+        Node::Shared(shared) => drops_name_inside(&shared.node),
         _ => false,
     }
 }
@@ -194,6 +195,7 @@ fn node_drops_name(node: &Node) -> bool {
         Node::Window(call) => !keeps_name(call.function) || drops_name_inside(node),
         Node::Cells(call) => drops_name(&call.function) || drops_name_inside(node),
         Node::Invariant(inner) => node_drops_name(inner),
+        Node::Shared(shared) => node_drops_name(&shared.node),
         _ => false,
     }
 }
@@ -208,15 +210,6 @@ pub fn subquery_steps(subquery: &Subquery, parent: Steps) -> Steps {
     let open_start = end(parent.start_ms) - subquery.range_ms;
     let start_ms = (open_start.div_euclid(subquery.step_ms) + 1) * subquery.step_ms;
     Steps::new(start_ms, end(parent.end_ms()), subquery.step_ms)
-}
-
-/// A selection of series and what is computed for each.
-#[derive(Clone, Debug)]
-pub struct RowFragment {
-    /// Which series.
-    pub matchers: Arc<[Matcher]>,
-    /// What is computed.
-    pub plan: RowPlan,
 }
 
 #[cfg(test)]

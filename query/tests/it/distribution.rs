@@ -61,7 +61,7 @@ fn shown(answer: Result<Value, QueryError>) -> String {
 }
 
 /// Some series of a few metrics with whole numbers, gaps, resets and ends.
-fn script() -> impl Strategy<Value = String> {
+pub(crate) fn script() -> impl Strategy<Value = String> {
     let item = prop_oneof![
         8 => (0..50_i32).prop_map(|v| v.to_string()),
         2 => Just("_".to_owned()),
@@ -77,7 +77,7 @@ fn script() -> impl Strategy<Value = String> {
 }
 
 /// Expressions over those metrics.
-fn expression() -> impl Strategy<Value = String> {
+pub(crate) fn expression() -> impl Strategy<Value = String> {
     let selector = prop_oneof![
         Just("a_total".to_owned()),
         Just("b_total{job!=\"y\"}".to_owned()),

@@ -6,6 +6,7 @@ mod cache;
 mod costs;
 mod damaged;
 mod distribution;
+mod fast_paths;
 mod promql_scripts;
 mod reference_queries;
 mod stored;

@@ -11,7 +11,7 @@ use crate::eval::window::{Samples, Seen};
 /// `rate`, `increase` and `delta`.
 pub(super) fn rate(kind: RateKind, samples: &Samples, walk: Walk<'_>, out: &mut [f64]) -> Seen {
     let (t, v) = (&samples.floats.timestamps, &samples.floats.values);
-    let resets = if kind.counter && !samples.rising { resets(v) } else { Vec::new() };
+    let resets = if kind.counter { resets(v) } else { Vec::new() };
     let mut next_reset = 0;
     let mut extrapolator = Extrapolator::new(kind);
     walk.each(|w| {
@@ -37,9 +37,21 @@ pub(super) fn rate(kind: RateKind, samples: &Samples, walk: Walk<'_>, out: &mut 
     })
 }
 
-/// The samples that are smaller than the one before.
+/// The samples that are smaller than the one before. Most counters have none for long, so blocks are asked first, without a branch
+/// for each sample.
 fn resets(values: &[f64]) -> Vec<usize> {
-    (1..values.len()).filter(|&i| values[i] < values[i - 1]).collect()
+    const BLOCK: usize = 64;
+    let falls = |(before, now): (&f64, &f64)| now < before;
+    let now = values.get(1..).unwrap_or_default();
+    let mut resets = Vec::new();
+    for (block, (before, now)) in values.chunks(BLOCK).zip(now.chunks(BLOCK)).enumerate() {
+        let pairs = || before.iter().zip(now);
+        if pairs().fold(false, |any, pair| any | falls(pair)) {
+            let places = pairs().enumerate().filter(|(_, pair)| falls(*pair));
+            resets.extend(places.map(|(i, _)| block * BLOCK + i + 1));
+        }
+    }
+    resets
 }
 
 /// Where the samples of a window lie in it.

@@ -93,7 +93,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn sliding_changes_no_bit(
-        columns in columns(),
+        mut columns in columns(),
         range_ms in prop_oneof![Just(60_000_i64), 1_i64..400_000],
         interval_ms in prop_oneof![Just(15_000_i64), Just(60_000), 1_i64..300_000],
         offset_ms in prop_oneof![Just(0_i64), -50_000_i64..50_000],
@@ -102,7 +102,7 @@ proptest! {
         q in prop_oneof![Just(0.5), Just(0.9), -0.1_f64..1.1],
     ) {
         let mut samples = Samples::default();
-        samples.fill_from_columns(&columns, false);
+        samples.take_columns(&mut columns, false);
         let spec =
             WindowSpec { range_ms, offset_ms, at_ms: None, edges: EdgeMode::Plain, lookback_ms: 0 };
         let steps = Steps { start_ms, interval_ms, count };
