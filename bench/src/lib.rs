@@ -22,5 +22,6 @@ pub mod http;
 pub mod load;
 pub mod process;
 pub mod report;
+pub mod results;
 pub mod snappy;
 pub mod systems;

@@ -3,7 +3,7 @@
 use clap::Parser;
 
 fn main() -> std::process::ExitCode {
-    match tidemark_bench::commands::run(&tidemark_bench::commands::Cli::parse()) {
+    match tidemark_bench::commands::run(tidemark_bench::commands::Cli::parse()) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tidemark-bench: {error}");

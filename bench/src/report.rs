@@ -74,15 +74,16 @@ fn grouped(value: f64, decimals: usize) -> String {
     text
 }
 
-/// Rows of the same names become one, each figure the median of theirs; in order of first appearance.
+/// Rows of the same columns and names become one, each figure the median of theirs; in order of first appearance.
 pub fn medians(rows: Vec<Row>) -> Vec<Row> {
-    let names = |row: &Row| -> Vec<String> {
-        let named = row.iter().filter(|(_, cell)| matches!(cell, Cell::Name(_)));
-        named.map(|(_, cell)| cell.text()).collect()
+    type Key = Vec<(&'static str, Option<String>)>;
+    let key = |row: &Row| -> Key {
+        let name = |cell: &Cell| matches!(cell, Cell::Name(_)).then(|| cell.text());
+        row.iter().map(|(column, cell)| (*column, name(cell))).collect()
     };
-    let mut groups: Vec<(Vec<String>, Vec<Row>)> = Vec::new();
+    let mut groups: Vec<(Key, Vec<Row>)> = Vec::new();
     for row in rows {
-        let key = names(&row);
+        let key = key(&row);
         match groups.iter_mut().find(|(known, _)| *known == key) {
             Some((_, group)) => group.push(row),
             None => groups.push((key, vec![row])),
@@ -109,41 +110,61 @@ fn median_row(runs: &[Row]) -> Row {
 }
 
 impl Report {
-    /// The rows under their columns' names, figures right-aligned, as Markdown.
+    /// The rows as Markdown: a table for each set of columns, in order of first appearance.
     pub fn table(&self) -> String {
-        let Some(first) = self.rows.first() else { return "nothing was measured\n".to_owned() };
-        let columns: Vec<_> = first.iter().map(|(column, _)| column.replace('_', " ")).collect();
-        let lines: Vec<Vec<String>> =
-            self.rows.iter().map(|row| row.iter().map(|(_, cell)| cell.text()).collect()).collect();
-        let width = |at: usize| {
-            let cells = lines.iter().map(|line| line[at].len());
-            cells.chain([columns[at].len(), 3]).max().unwrap_or(0)
-        };
-        let print = |cells: &[String]| -> String {
-            let padded = cells.iter().enumerate().map(|(at, cell)| match first[at].1 {
-                Cell::Name(_) => format!(" {cell:<w$} ", w = width(at)),
-                _ => format!(" {cell:>w$} ", w = width(at)),
-            });
-            format!("|{}|\n", padded.collect::<Vec<_>>().join("|"))
-        };
-        let rule = first.iter().enumerate().map(|(at, (_, cell))| match cell {
-            Cell::Name(_) => "-".repeat(width(at) + 2),
-            _ => format!("{}:", "-".repeat(width(at) + 1)),
-        });
-        let mut table = print(&columns);
-        let _ = writeln!(table, "|{}|", rule.collect::<Vec<_>>().join("|"));
-        table.extend(lines.iter().map(|line| print(line)));
-        table
+        let columns = |row: &Row| row.iter().map(|(column, _)| *column).collect::<Vec<_>>();
+        let mut tables: Vec<Vec<&Row>> = Vec::new();
+        for row in &self.rows {
+            match tables.iter_mut().find(|table| columns(table[0]) == columns(row)) {
+                Some(table) => table.push(row),
+                None => tables.push(vec![row]),
+            }
+        }
+        if tables.is_empty() {
+            return "nothing was measured\n".to_owned();
+        }
+        tables.iter().map(|rows| table_of(rows)).collect::<Vec<_>>().join("\n")
     }
 
     /// The rows, the command and the machine.
     pub fn json(&self) -> Value {
+        json!({ "command": self.command, "machine": machine(), "rows": self.json_rows() })
+    }
+
+    /// The rows alone, each an object of its columns.
+    pub fn json_rows(&self) -> Value {
         let object = |row: &Row| -> Map<String, Value> {
             row.iter().map(|(column, cell)| ((*column).to_owned(), cell.json())).collect()
         };
-        let rows: Vec<_> = self.rows.iter().map(object).collect();
-        json!({ "command": self.command, "machine": machine(), "rows": rows })
+        self.rows.iter().map(object).collect::<Vec<_>>().into()
     }
+}
+
+/// Rows of the same columns under their names, figures right-aligned.
+fn table_of(rows: &[&Row]) -> String {
+    let first = rows[0];
+    let columns: Vec<_> = first.iter().map(|(column, _)| column.replace('_', " ")).collect();
+    let lines: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|(_, cell)| cell.text()).collect()).collect();
+    let width = |at: usize| {
+        let cells = lines.iter().map(|line| line[at].len());
+        cells.chain([columns[at].len(), 3]).max().unwrap_or(0)
+    };
+    let print = |cells: &[String]| -> String {
+        let padded = cells.iter().enumerate().map(|(at, cell)| match first[at].1 {
+            Cell::Name(_) => format!(" {cell:<w$} ", w = width(at)),
+            _ => format!(" {cell:>w$} ", w = width(at)),
+        });
+        format!("|{}|\n", padded.collect::<Vec<_>>().join("|"))
+    };
+    let rule = first.iter().enumerate().map(|(at, (_, cell))| match cell {
+        Cell::Name(_) => "-".repeat(width(at) + 2),
+        _ => format!("{}:", "-".repeat(width(at) + 1)),
+    });
+    let mut table = print(&columns);
+    let _ = writeln!(table, "|{}|", rule.collect::<Vec<_>>().join("|"));
+    table.extend(lines.iter().map(|line| print(line)));
+    table
 }
 
 /// What this machine is, in words.
@@ -158,6 +179,7 @@ pub fn machine() -> Value {
         "cores": std::thread::available_parallelism().map_or(0, usize::from),
         "memory": value_of(&read("/proc/meminfo"), "MemTotal"),
         "kernel": read("/proc/sys/kernel/osrelease").trim(),
+        "load_average": read("/proc/loadavg").trim(),
     })
 }
 
@@ -183,10 +205,25 @@ mod tests {
     }
 
     #[test]
+    fn other_columns_make_another_table() {
+        let row = |system: &str, column, value| {
+            vec![("system", name(system)), (column, figure(value, 0))]
+        };
+        let rows = vec![row("a", "cpu_ms", 1.0), row("a", "bytes", 2.0), row("b", "cpu_ms", 3.0)];
+        let table = Report { command: String::new(), rows }.table();
+        let lines: Vec<_> = table.lines().map(|line| line.replace(' ', "")).collect();
+        let tables = ["|system|cpums|", "|a|1|", "|b|3|", "", "|system|bytes|", "|a|2|"];
+        let kept: Vec<_> = lines.iter().filter(|line| !line.contains("--")).collect();
+        assert_eq!(kept, tables.iter().collect::<Vec<_>>());
+    }
+
+    #[test]
     fn runs_become_their_median() {
         let run = |system: &str, value| vec![("system", name(system)), ("ms", figure(value, 0))];
         let rows = medians(vec![run("a", 5.0), run("b", 1.0), run("a", 90.0), run("a", 7.0)]);
         let figures: Vec<_> = rows.iter().map(|row| row[1].1.text()).collect();
         assert_eq!(figures, ["7", "1"]);
+        let other = vec![("system", name("a")), ("bytes", figure(3.0, 0))];
+        assert_eq!(medians(vec![run("a", 5.0), other]).len(), 2, "other columns are no other run");
     }
 }

@@ -129,6 +129,20 @@ impl std::str::FromStr for Choice {
     }
 }
 
+impl Choice {
+    /// The system's name and its version: as its program says, or else the package that it came with.
+    pub fn version(&self) -> String {
+        let said = |command: &mut Command| -> Option<String> {
+            let output = command.output().ok()?;
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            text.lines().find(|line| !line.trim().is_empty()).map(str::to_owned)
+        };
+        let version = said(Command::new(&self.program).arg("--version"))
+            .or_else(|| said(Command::new("dpkg-query").args(["-W", "-f=${Version}", self.name])));
+        format!("{}: {}", self.name, version.unwrap_or_else(|| "of no known version".to_owned()))
+    }
+}
+
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)

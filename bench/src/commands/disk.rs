@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::query::load_history;
+use super::query::{History, load_history};
 use super::{Common, Outcome, cpu_each, usage};
 use crate::dataset::Dataset;
-use crate::process::occupied_bytes;
-use crate::report::{Cell, figure, name};
+use crate::process::{Usage, occupied_bytes};
+use crate::report::{Cell, Row, figure, name};
 use crate::systems::Target;
 
 #[derive(Debug, Args)]
@@ -31,23 +31,44 @@ pub(super) fn run(options: &Options, target: &mut Target) -> Outcome {
     let dataset = Dataset::new();
     let steps = options.hours * 240;
     let before = usage(target);
-    load_history(options.series, steps, &dataset, target)?;
+    let history = load_history(options.series, steps, &dataset, target)?;
     thread::sleep(Duration::from_secs(options.settle_seconds));
-    let after = usage(target);
-    target.server().ok_or("disk needs --start: it looks into the data directory")?.stop()?;
+    Ok(vec![stopped(&history, (before, usage(target)), target)?])
+}
 
-    let samples = (options.series as u64 * steps) as f64;
-    let (data, transient) = target.data().ok_or("the data directory is unknown")?;
-    let whole = occupied_bytes(&data, &|_| false) as f64;
-    let lasting = occupied_bytes(&data, &|name| transient.contains(&name)) as f64;
+/// Stops the server, and says what it has on disk and what it took to get there, from the first reading to the second.
+pub(super) fn stopped(
+    history: &History,
+    (before, loaded): (Option<Usage>, Option<Usage>),
+    target: &mut Target,
+) -> Result<Row, Box<dyn std::error::Error>> {
+    let end = usage(target);
+    target.server().ok_or("this needs --start: it looks into the data directory")?.stop()?;
+    let samples = history.samples as f64;
+    let mut row = vec![("system", name(&target.name)), ("samples", figure(samples, 0))];
+    row.extend(footprint(target, samples)?);
     let written =
-        after.map_or(Cell::Unknown, |usage| figure(usage.written_bytes as f64 / samples, 2));
-    Ok(vec![vec![
-        ("system", name(&target.name)),
-        ("samples", figure(samples, 0)),
-        ("bytes_per_sample", figure(whole / samples, 2)),
-        ("without_wal_bytes_per_sample", figure(lasting / samples, 2)),
+        end.map_or(Cell::Unknown, |usage| figure(usage.written_bytes as f64 / samples, 2));
+    row.extend([
         ("written_bytes_per_sample", written),
-        ("load_cpu_ns_per_sample", cpu_each(before, after, 1e-9, samples, 0)),
-    ]])
+        ("load_cpu_ns_per_sample", cpu_each(before, loaded, 1e-9, samples, 0)),
+        ("lost", history.lost()),
+    ]);
+    Ok(row)
+}
+
+/// Bytes for each sample in the data directory of a server that has stopped, with and without what is not yet in blocks.
+pub(super) fn footprint(
+    target: &Target,
+    samples: f64,
+) -> Result<[(&'static str, Cell); 2], Box<dyn std::error::Error>> {
+    let (data, transient) = target.data().ok_or("the data directory is unknown")?;
+    let each = |bytes: u64| figure(bytes as f64 / samples, 2);
+    Ok([
+        ("bytes_per_sample", each(occupied_bytes(&data, &|_| false))),
+        (
+            "without_wal_bytes_per_sample",
+            each(occupied_bytes(&data, &|name| transient.contains(&name))),
+        ),
+    ])
 }

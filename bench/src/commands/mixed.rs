@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::query::{HOUR, ask, load_history};
 use super::{Common, Outcome, cpu_each, note, percentile_ms, usage};
+use crate::count::count_until;
 use crate::dataset::{Dataset, STEP_MS};
 use crate::expressions::EXPRESSIONS;
 use crate::http::Client;
@@ -35,9 +36,8 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options, target: &mut Target) -> Outcome {
     let dataset = Dataset::new();
-    let (load, end_ms) =
-        load_history(options.series, options.history_minutes * 4, &dataset, target)?;
-    drop(load);
+    let history = load_history(options.series, options.history_minutes * 4, &dataset, target)?;
+    let end_ms = history.end_ms;
     note(&format!("{}: {} samples/s beside queries", target.name, options.rate));
     let plan =
         Plan { series: options.series, steps: 1, samples_per_request: 2_000, connections: 4 };
@@ -58,6 +58,10 @@ pub(super) fn run(options: &Options, target: &mut Target) -> Outcome {
         return Err(format!("{}: {error}", target.name).into());
     }
     latencies.sort_unstable();
+    let range = (history.first_ms, load.round_start_ms(load.rounds_begun()));
+    let acknowledged = history.samples + sent.samples;
+    let mut client = Client::new(&target.url)?;
+    let found = count_until(&mut client, &dataset.metric_names(), range, acknowledged)?;
     Ok(vec![vec![
         ("system", name(&target.name)),
         ("samples_per_s", figure(sent.samples as f64 / sent.elapsed.as_secs_f64(), 0)),
@@ -68,6 +72,8 @@ pub(super) fn run(options: &Options, target: &mut Target) -> Outcome {
         ("query_p99_ms", percentile_ms(&latencies, 0.99)),
         ("failed", figure(f64::from(failures), 0)),
         ("cores_used", cpu_each(before, after, 1.0, sent.elapsed.as_secs_f64(), 2)),
+        ("acknowledged", figure(acknowledged as f64, 0)),
+        ("lost", figure(acknowledged as f64 - found as f64, 0)),
     ]])
 }
 

@@ -1,5 +1,6 @@
 //! The commands of `tidemark-bench`, and what they share: whom to measure, and how to report.
 
+mod all;
 mod disk;
 mod ingest;
 mod mixed;
@@ -32,6 +33,14 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Everything below: each table with every system in it, kept as Markdown and as JSON.
+    All(all::Options),
+    #[command(flatten)]
+    One(Measurement),
+}
+
+#[derive(Debug, Subcommand)]
+enum Measurement {
     /// Remote write as fast as the server takes it.
     Ingest(ingest::Options),
     /// Dashboards' queries over a loaded data set.
@@ -71,22 +80,19 @@ struct Common {
 }
 
 /// Runs the command line.
-pub fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
-    let (common, measure): (_, &dyn Fn(&mut Target) -> Outcome) = match &cli.command {
-        Command::Ingest(options) => (&options.common, &|target| ingest::run(options, target)),
-        Command::Query(options) => (&options.common, &|target| query::run(options, target)),
-        Command::Mixed(options) => (&options.common, &|target| mixed::run(options, target)),
-        Command::Restart(options) => (&options.common, &|target| restart::run(options, target)),
-        Command::Disk(options) => (&options.common, &|target| disk::run(options, target)),
-        Command::Scale(options) => (&options.common, &|target| scale::run(options, target)),
+pub fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let mut measurement = match cli.command {
+        Command::All(options) => return all::run(&options, command),
+        Command::One(measurement) => measurement,
     };
+    let common = measurement.common_mut().clone();
     let mut rows = Vec::new();
     for _ in 0..common.runs.max(1) {
         for target in common.targets() {
-            rows.extend(measure(&mut target?)?);
+            rows.extend(measurement.run(&mut target?)?);
         }
     }
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
     let report = Report { command, rows: crate::report::medians(rows) };
     if common.json {
         println!("{}", serde_json::to_string_pretty(&report.json())?);
@@ -94,6 +100,30 @@ pub fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         print!("{}", report.table());
     }
     Ok(())
+}
+
+impl Measurement {
+    fn run(&self, target: &mut Target) -> Outcome {
+        match self {
+            Self::Ingest(options) => ingest::run(options, target),
+            Self::Query(options) => query::run(options, target),
+            Self::Mixed(options) => mixed::run(options, target),
+            Self::Restart(options) => restart::run(options, target),
+            Self::Disk(options) => disk::run(options, target),
+            Self::Scale(options) => scale::run(options, target),
+        }
+    }
+
+    fn common_mut(&mut self) -> &mut Common {
+        match self {
+            Self::Ingest(options) => &mut options.common,
+            Self::Query(options) => &mut options.common,
+            Self::Mixed(options) => &mut options.common,
+            Self::Restart(options) => &mut options.common,
+            Self::Disk(options) => &mut options.common,
+            Self::Scale(options) => &mut options.common,
+        }
+    }
 }
 
 impl Common {

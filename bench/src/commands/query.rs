@@ -2,18 +2,19 @@
 
 use std::io;
 use std::sync::atomic::AtomicBool;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::Value;
 
-use super::{Common, Outcome, cpu_each, note, percentile_ms, steps_ago, usage};
+use super::{Common, Outcome, cpu_each, disk, note, percentile_ms, steps_ago, usage};
 use crate::count::count_until;
 use crate::dataset::{Dataset, STEP_MS};
 use crate::expressions::{EXPRESSIONS, METADATA};
 use crate::http::{Client, path};
-use crate::load::{Load, Plan, Until};
-use crate::report::{Row, figure, name};
+use crate::load::{Plan, Until};
+use crate::report::{Cell, Row, figure, name};
 use crate::systems::Target;
 
 /// Samples of each series in a request while loading.
@@ -52,28 +53,60 @@ pub(super) struct Options {
     /// A row for each expression instead of each form.
     #[arg(long)]
     each: bool,
+    /// Stop the server afterwards and look what the samples take on disk: one loading serves both.
+    #[arg(long)]
+    disk: bool,
+    /// Seconds to wait after loading in that case, for merges that run in the background.
+    #[arg(long, default_value_t = 30)]
+    settle_seconds: u64,
 }
 
 pub(super) fn run(options: &Options, target: &mut Target) -> Outcome {
     let dataset = Dataset::new();
-    let (_, end_ms) = load_history(options.series, options.hours * 240, &dataset, target)?;
+    let fresh = usage(target);
+    let history = load_history(options.series, options.hours * 240, &dataset, target)?;
+    if options.disk {
+        thread::sleep(Duration::from_secs(options.settle_seconds));
+    }
+    let loading = (fresh, usage(target));
     let mut client = Client::new(&target.url)?;
     let mut rows = Vec::new();
     for form in FORMS.iter().filter(|form| form.range_s <= options.hours as i64 * 3_600) {
         note(&format!("{}: {}", target.name, form.name));
-        rows.extend(measure(options, *form, end_ms, target, &mut client)?);
+        rows.extend(measure(options, *form, &history, target, &mut client)?);
+    }
+    if options.disk {
+        rows.push(disk::stopped(&history, loading, target)?);
     }
     Ok(rows)
 }
 
-/// Sends so many steps of history, ending now, and waits until all of it is found. Gives the load, which can go on, and the
-/// time of the last sample.
+/// What was loaded.
+pub(super) struct History {
+    /// Samples that were acknowledged.
+    pub(super) samples: u64,
+    /// Samples that queries found.
+    found: u64,
+    /// The time of the first sample.
+    pub(super) first_ms: i64,
+    /// The time of the last sample.
+    pub(super) end_ms: i64,
+}
+
+impl History {
+    /// Samples that were acknowledged and not found.
+    pub(super) fn lost(&self) -> Cell {
+        figure(self.samples as f64 - self.found as f64, 0)
+    }
+}
+
+/// Sends so many steps of history, ending now, and looks until all of it is found.
 pub(super) fn load_history(
     series: usize,
     steps: u64,
     dataset: &Dataset,
     target: &Target,
-) -> Result<(Load, i64), Box<dyn std::error::Error>> {
+) -> Result<History, Box<dyn std::error::Error>> {
     let plan = Plan { series, steps: LOAD_STEPS, samples_per_request: 10_000, connections: 4 };
     let rounds = steps.div_ceil(LOAD_STEPS as u64);
     let first_ms = steps_ago(rounds * LOAD_STEPS as u64 + 4);
@@ -88,20 +121,18 @@ pub(super) fn load_history(
     let found =
         count_until(&mut client, &dataset.metric_names(), (first_ms, end_ms), sent.samples)?;
     note(&format!("{}: {found} samples loaded in {:.1?}", target.name, began.elapsed()));
-    if found != sent.samples {
-        return Err(format!("{}: sent {} samples, found {found}", target.name, sent.samples).into());
-    }
-    Ok((load, end_ms - STEP_MS))
+    Ok(History { samples: sent.samples, found, first_ms, end_ms: end_ms - STEP_MS })
 }
 
 /// One row for the form, or one for each expression.
 fn measure(
     options: &Options,
     form: Form,
-    end_ms: i64,
+    history: &History,
     target: &Target,
     client: &mut Client,
 ) -> Outcome {
+    let end_ms = history.end_ms;
     let mut failures = 0;
     let mut points = Vec::new();
     for (title, expression) in EXPRESSIONS {
@@ -127,19 +158,25 @@ fn measure(
         }
     }
     let after = usage(target);
+    for one in &mut latencies {
+        one.sort_unstable();
+    }
     if options.each {
         let row = |(at, (title, _)): (usize, &(&str, &str))| -> Row {
-            latencies[at].sort_unstable();
             vec![
                 ("system", name(&target.name)),
                 ("form", name(form.name)),
                 ("expression", name(*title)),
                 ("points", figure(points[at] as f64, 0)),
-                ("median_ms", percentile_ms(&latencies[at], 0.5)),
+                ("p50_ms", percentile_ms(&latencies[at], 0.50)),
+                ("p99_ms", percentile_ms(&latencies[at], 0.99)),
+                ("lost", history.lost()),
             ]
         };
         return Ok(EXPRESSIONS.iter().enumerate().map(row).collect());
     }
+    let slowest = latencies.iter().max_by_key(|one| one.last());
+    let slowest = slowest.map_or(Cell::Unknown, |one| percentile_ms(one, 0.99));
     let wall: Duration = latencies.iter().flatten().sum();
     let mut all: Vec<Duration> = latencies.into_iter().flatten().collect();
     all.sort_unstable();
@@ -150,8 +187,10 @@ fn measure(
         ("wall_ms", figure(wall.as_secs_f64() * 1e3 / f64::from(options.passes), 0)),
         ("p50_ms", percentile_ms(&all, 0.50)),
         ("p99_ms", percentile_ms(&all, 0.99)),
+        ("slowest_expression_p99_ms", slowest),
         ("points", figure(points.iter().sum::<usize>() as f64, 0)),
         ("failed", figure(f64::from(failures), 0)),
+        ("lost", history.lost()),
     ]])
 }
 

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::Value;
 
+use super::disk::footprint;
 use super::{Common, Outcome, cpu_each, note, steps_ago, usage};
-use crate::count::count_until;
+use crate::count::{count_until, wait_for_series};
 use crate::dataset::{Dataset, STEP_MS};
 use crate::http::{Client, path};
 use crate::load::{Plan, Until};
@@ -45,41 +46,83 @@ pub(super) fn run(options: &Options, target: &mut Target) -> Outcome {
         Some(metric) => Dataset::of(metric).ok_or("the data set has no such metric")?,
         None => Dataset::new(),
     };
-    let steps = options.scrapes + options.fill_minutes * 4;
+    let steps = options.scrapes + options.fill_minutes * 4 / FILL_STEPS as u64 * FILL_STEPS as u64;
     let first_ms = steps_ago(steps + 4);
-    let mut row: Row =
-        vec![("system", name(&target.name)), ("series", figure(options.series as f64, 0))];
-
-    note(&format!("{}: {} scrapes", target.name, options.scrapes));
-    let fresh = usage(target);
-    send(options, &dataset, target, first_ms, 1, 1)?;
-    let begun = usage(target);
-    send(options, &dataset, target, first_ms + STEP_MS, 1, options.scrapes - 1)?;
-    let scraped = usage(target);
-    let each = |u: Option<Usage>, bytes: fn(&Usage) -> u64| {
-        u.map_or(Cell::Unknown, |u| figure(bytes(&u) as f64 / options.series as f64, 0))
-    };
-    let samples = (options.series as u64 * (options.scrapes - 1)) as f64;
-    row.extend([
-        ("cpu_us_per_new_series", cpu_each(fresh, begun, 1e-6, options.series as f64, 1)),
-        ("cpu_ns_per_sample", cpu_each(begun, scraped, 1e-9, samples, 0)),
-        ("rss_bytes_per_series", each(scraped, |u| u.rss_bytes)),
-        ("rss_peak_bytes_per_series", each(scraped, |u| u.rss_peak_bytes)),
-    ]);
-
     let end_ms = first_ms + steps as i64 * STEP_MS;
+    let names =
+        || vec![("system", name(&target.name)), ("series", figure(options.series as f64, 0))];
+
+    let mut scraped = names();
+    let mut filled = names();
+    let mut restarted = names();
+    scraped.extend(scrape(options, &dataset, target, first_ms)?);
     if options.fill_minutes > 0 {
-        note(&format!("{}: {} minutes more", target.name, options.fill_minutes));
-        let from_ms = first_ms + options.scrapes as i64 * STEP_MS;
-        let rounds = options.fill_minutes * 4 / FILL_STEPS as u64;
-        send(options, &dataset, target, from_ms, FILL_STEPS, rounds)?;
-        row.push(("filled_rss_bytes_per_series", each(usage(target), |u| u.rss_bytes)));
+        filled.extend(fill(options, &dataset, target, first_ms)?);
         if let Some(metric) = &options.metric {
-            row.extend(query(options, metric, end_ms - STEP_MS, target)?);
+            filled.extend(query(options, metric, end_ms - STEP_MS, target)?);
         }
     }
-    row.extend(restarts(options, &dataset, target, (first_ms, end_ms), steps)?);
-    Ok(vec![row])
+    let expected = options.series as u64 * steps;
+    restarted.extend(restarts(options, expected, target)?);
+
+    let mut client = Client::new(&target.url)?;
+    let range = (first_ms, end_ms);
+    let found = count_until(&mut client, &dataset.metric_names(), range, expected)?;
+    let mut rows = vec![scraped, filled, restarted];
+    rows.retain(|row| row.len() > 2);
+    for row in &mut rows {
+        row.push(("lost", figure(expected as f64 - found as f64, 0)));
+    }
+    Ok(rows)
+}
+
+/// The first scrapes: what it costs to begin the series, and to hold them.
+fn scrape(
+    options: &Options,
+    dataset: &Dataset,
+    target: &Target,
+    first_ms: i64,
+) -> Result<Row, Box<dyn std::error::Error>> {
+    note(&format!("{}: {} scrapes", target.name, options.scrapes));
+    let fresh = usage(target);
+    send(options, dataset, target, first_ms, 1, 1)?;
+    let begun = usage(target);
+    send(options, dataset, target, first_ms + STEP_MS, 1, options.scrapes - 1)?;
+    let scraped = usage(target);
+    let samples = (options.series as u64 * (options.scrapes - 1)) as f64;
+    Ok(vec![
+        ("cpu_us_per_new_series", cpu_each(fresh, begun, 1e-6, options.series as f64, 1)),
+        ("cpu_ns_per_sample", cpu_each(begun, scraped, 1e-9, samples, 0)),
+        ("rss_bytes_per_series", memory(scraped, |u| u.rss_bytes, options.series)),
+        ("rss_peak_bytes_per_series", memory(scraped, |u| u.rss_peak_bytes, options.series)),
+    ])
+}
+
+/// More samples of every series, many in a request.
+fn fill(
+    options: &Options,
+    dataset: &Dataset,
+    target: &Target,
+    first_ms: i64,
+) -> Result<Row, Box<dyn std::error::Error>> {
+    note(&format!("{}: {} minutes more", target.name, options.fill_minutes));
+    let from_ms = first_ms + options.scrapes as i64 * STEP_MS;
+    let rounds = options.fill_minutes * 4 / FILL_STEPS as u64;
+    let before = usage(target);
+    send(options, dataset, target, from_ms, FILL_STEPS, rounds)?;
+    let after = usage(target);
+    let samples = (options.series as u64 * rounds * FILL_STEPS as u64) as f64;
+    Ok(vec![
+        ("filled_minutes", figure(options.fill_minutes as f64, 0)),
+        ("fill_cpu_ns_per_sample", cpu_each(before, after, 1e-9, samples, 0)),
+        ("filled_rss_mib", memory(after, |u| u.rss_bytes, 1 << 20)),
+        ("filled_rss_bytes_per_series", memory(after, |u| u.rss_bytes, options.series)),
+    ])
+}
+
+/// Bytes of memory for each of so many.
+fn memory(usage: Option<Usage>, bytes: fn(&Usage) -> u64, of: usize) -> Cell {
+    usage.map_or(Cell::Unknown, |usage| figure(bytes(&usage) as f64 / of as f64, 0))
 }
 
 /// Sends `rounds` requests' worth of every series, with `steps` samples of each in a request.
@@ -118,6 +161,7 @@ fn query(
         ("timeout", "600s"),
     ];
     let mut client = Client::new(&target.url)?;
+    wait_for_series(&mut client, metric, end_ms, options.series as u64)?;
     let before = usage(target);
     let began = Instant::now();
     let answer = client.get(&path("/api/v1/query_range", &parameters))?;
@@ -134,37 +178,32 @@ fn query(
     Ok(vec![
         ("query_wall_s", figure(took.as_secs_f64(), 2)),
         ("query_cpu_ns_per_sample", cpu_each(before, after, 1e-9, samples, 1)),
-        (
-            "query_rss_peak_mib",
-            after.map_or(Cell::Unknown, |u| figure(u.rss_peak_bytes as f64 / 1_048_576.0, 0)),
-        ),
+        ("query_rss_peak_mib", memory(after, |u| u.rss_peak_bytes, 1 << 20)),
     ])
 }
 
-/// Ready again after a clean stop, and after kill -9; nothing is lost by either.
+/// What is on disk after a clean stop; how soon it is ready again after that, and after kill -9.
 fn restarts(
     options: &Options,
-    dataset: &Dataset,
+    samples: u64,
     target: &mut Target,
-    range: (i64, i64),
-    steps: u64,
 ) -> Result<Row, Box<dyn std::error::Error>> {
     let gone = "scale needs --start: it stops the server";
     note(&format!("{}: clean stop, start, kill -9, start", target.name));
+    let stopping = Instant::now();
     target.server().ok_or(gone)?.stop()?;
+    let stopped = stopping.elapsed();
+    let footprint = footprint(target, samples as f64)?;
     let after_stop = target.restart()?;
     target.server().ok_or(gone)?.kill();
     let after_kill = target.restart()?;
-    let rss = usage(target);
-    let mut client = Client::new(&target.url)?;
-    let expected = options.series as u64 * steps;
-    let found = count_until(&mut client, &dataset.metric_names(), range, expected)?;
     let seconds = |time: Duration| figure(time.as_secs_f64(), 2);
-    let per_series = |u: Usage| figure(u.rss_bytes as f64 / options.series as f64, 0);
-    Ok(vec![
+    let mut row = Row::from(footprint);
+    row.extend([
+        ("stopped_s", seconds(stopped)),
         ("ready_after_stop_s", seconds(after_stop)),
         ("ready_after_kill_s", seconds(after_kill)),
-        ("restarted_rss_bytes_per_series", rss.map_or(Cell::Unknown, per_series)),
-        ("lost", figure(expected as f64 - found as f64, 0)),
-    ])
+        ("restarted_rss_bytes_per_series", memory(usage(target), |u| u.rss_bytes, options.series)),
+    ]);
+    Ok(row)
 }
