@@ -20,6 +20,7 @@ const START_MS: i64 = 1_763_000_000_000;
 /// Samples of each series in a request, and of all series.
 const STEPS: usize = 80;
 const REQUEST_SAMPLES: usize = 10_000;
+const REQUESTS_PER_TICK: usize = 100;
 
 fn main() -> Outcome<()> {
     let argument = |i: usize, default: usize| {
@@ -40,10 +41,12 @@ fn main() -> Outcome<()> {
         let mut written = Written::default();
         let rounds = hours * 240 / STEPS;
         for _ in 0..rounds {
-            for request in load.requests() {
+            for (i, request) in load.requests().into_iter().enumerate() {
                 shard.append(request).await?;
+                if i % REQUESTS_PER_TICK == 0 {
+                    shard.tick().await?;
+                }
             }
-            shard.tick().await?;
             shard.maintain().await?;
             written.see(&disk, &shard);
         }

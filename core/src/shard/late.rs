@@ -328,7 +328,7 @@ mod tests {
                     let outcome = shard.append(batch(now)).await.unwrap();
                     assert_eq!((outcome.appended, outcome.refused_total()), (now.len() as u64, 0));
                     match then {
-                        0 => shard.0.spill().await.unwrap(),
+                        0 => shard.0.spill_as(size.is_multiple_of(2)).await.unwrap(),
                         1 => shard.0.checkpoint().await.unwrap(),
                         2 => shard.maintain().await.unwrap(),
                         _ => shard.tick().await.unwrap(),

@@ -1,8 +1,9 @@
 //! What a shard does in the background, decided in one place: [`Shard::tick`], called about once a second.
 //!
 //! 1. Open chunks of series that have been idle are sealed, a slice of the series each time.
-//! 2. Sealed chunks are spilled to the chunk file when memory holds its share of them, encoded anew to take less. As long as they are few the
-//!    log is enough, and the next block takes them from memory: then they are written twice in all. The WAL is synced
+//! 2. Sealed chunks are spilled to the chunk file when memory holds its share of them. As long as they are few the
+//!    log is enough, and the next block takes them from memory: then they are written twice in all. Before a checkpoint those that there are go
+//!    to the file too; since nothing presses, they are encoded anew to take less. The WAL is synced
 //!    first: a stored chunk must never be durable before the definition of its series is.
 //! 3. When the WAL has grown, a checkpoint is written, and the WAL before it is retired. Its size is bounded by that: what the log
 //!    holds is at most what a checkpoint costs to write, or a fixed number of segments.
@@ -99,15 +100,20 @@ impl Inner {
         bytes >= share.clamp(SPILL_BYTES_MIN, SPILL_BYTES_MAX)
     }
 
-    /// Writes the backlog, as it is now, to the chunk file.
+    /// Writes the backlog, as it is now, to the chunk file: smaller, unless samples come so fast that there is no time for it.
     pub(super) async fn spill(&self) -> Result<()> {
+        self.spill_as(!self.spill_is_due()).await
+    }
+
+    /// Writes the backlog, with its chunks encoded anew or as they are.
+    pub(super) async fn spill_as(&self, condensed: bool) -> Result<()> {
         let mut left = self.head.borrow().backlog().len();
         while left > 0 {
             self.wal.sync().await?;
             let mut batch = self.head.borrow().next_spill(left);
             left -= batch.len();
             let mut samples = SampleColumns::new();
-            for spilling in &mut batch {
+            for spilling in batch.iter_mut().filter(|_| condensed) {
                 spilling.condense(&mut samples);
                 yield_if_needed().await;
             }
