@@ -70,6 +70,9 @@ pub const OBJECT_VALUES: usize = 10;
 /// Most pages of one answer to a discoverer.
 pub const DISCOVERY_PAGES_MAX: usize = 10_000;
 
+/// Most targets of one discoverer whose answer is XML in pages.
+pub const DISCOVERY_TARGETS_MAX: usize = 1_000_000;
+
 /// Most nodes in the XML of one answer to a discoverer.
 pub const DISCOVERY_NODES_MAX: u32 = 4_000_000;
 

@@ -121,6 +121,20 @@ pub(crate) fn post_json(
     post(url, "application/json", json.to_string())
 }
 
+/// A PUT of nothing to `url`.
+pub(crate) fn put(url: &str) -> Result<Request<Bytes>, DiscoveryError> {
+    build(Method::PUT, url, Bytes::new())
+}
+
+/// A POST of a form to `url`.
+pub(crate) fn post_form(
+    url: &str,
+    pairs: &[(&str, &str)],
+) -> Result<Request<Bytes>, DiscoveryError> {
+    let form = with_query("?", pairs.iter().copied());
+    post(url, "application/x-www-form-urlencoded", form[2..].to_owned())
+}
+
 /// A POST of `body` to `url`.
 pub(crate) fn post(
     url: &str,
@@ -145,6 +159,14 @@ pub(crate) fn with_secret(
     Ok(request)
 }
 
+/// Adds the header that shows a token.
+pub(crate) fn with_bearer(
+    request: Request<Bytes>,
+    token: &str,
+) -> Result<Request<Bytes>, DiscoveryError> {
+    with_secret(request, http::header::AUTHORIZATION, &format!("Bearer {token}"))
+}
+
 fn build(method: Method, url: &str, body: Bytes) -> Result<Request<Bytes>, DiscoveryError> {
     let request = Request::builder().method(method).uri(url);
     let request = request.header(ACCEPT, HeaderValue::from_static("application/json"));
@@ -167,7 +189,7 @@ pub(crate) async fn ask_ok(
 }
 
 /// Sends `request` and reads the answer as JSON.
-pub(crate) async fn ask_json<T: DeserializeOwned>(
+pub(crate) async fn ask_json<T: Answer>(
     ask: &dyn Ask,
     request: Request<Bytes>,
 ) -> Result<T, DiscoveryError> {
@@ -177,15 +199,49 @@ pub(crate) async fn ask_json<T: DeserializeOwned>(
 }
 
 /// Reads JSON of at most [`DISCOVERY_VALUES_MAX`] values, those in `values` included, to which its own are added.
-pub(crate) fn read_json<T: DeserializeOwned>(
-    bytes: &[u8],
-    values: &mut usize,
-) -> Result<T, String> {
+pub(crate) fn read_json<T: Answer>(bytes: &[u8], values: &mut usize) -> Result<T, String> {
     *values += bytes.iter().map(|b| weight(*b)).sum::<usize>();
     if *values > DISCOVERY_VALUES_MAX {
         return Err(format!("more than {DISCOVERY_VALUES_MAX} values"));
     }
-    serde_json::from_slice(bytes).map_err(|e| e.to_string())
+    match bytes.trim_ascii_start().first() {
+        Some(first) if !T::may_begin_with(*first) => Err(format!(
+            "it is no {}",
+            if *first == b'[' { "object but a list" } else { "such value" }
+        )),
+        _ => serde_json::from_slice(bytes).map_err(|e| e.to_string()),
+    }
+}
+
+/// What an answer may be. serde reads a list as an object too, whose fields it gives in order, so that `[]` would be an
+/// object without anything: no targets where there is no answer.
+pub(crate) trait Answer: DeserializeOwned {
+    /// Whether the JSON of it may have this as its first byte.
+    fn may_begin_with(byte: u8) -> bool;
+}
+
+impl<T: DeserializeOwned> Answer for Vec<T> {
+    fn may_begin_with(byte: u8) -> bool {
+        byte == b'['
+    }
+}
+
+impl<T: DeserializeOwned> Answer for std::collections::BTreeMap<String, T> {
+    fn may_begin_with(byte: u8) -> bool {
+        byte == b'{'
+    }
+}
+
+impl<T: Answer> Answer for Option<T> {
+    fn may_begin_with(byte: u8) -> bool {
+        byte == b'n' || T::may_begin_with(byte)
+    }
+}
+
+impl Answer for i64 {
+    fn may_begin_with(byte: u8) -> bool {
+        byte == b'-' || byte.is_ascii_digit()
+    }
 }
 
 /// What a byte of JSON may begin, counted in values.
@@ -199,7 +255,7 @@ fn weight(byte: u8) -> usize {
 
 /// Asks page after page, each in the way of the `first`, as long as `next` gives the URL of a following one: from a page, and
 /// how many there are with it. A URL that leads to another server is refused, since credentials go with each request.
-pub(crate) async fn ask_pages<P: DeserializeOwned>(
+pub(crate) async fn ask_pages<P: Answer>(
     ask: &dyn Ask,
     first: Request<Bytes>,
     next: impl Fn(&P, usize) -> Option<String>,
@@ -248,6 +304,12 @@ macro_rules! answer {
                 #[serde(rename = $json, deserialize_with = "crate::discovery::ask::nullable")]
                 pub(crate) $field: $ty,
             )*
+        }
+
+        impl crate::discovery::ask::Answer for $name {
+            fn may_begin_with(byte: u8) -> bool {
+                byte == b'{'
+            }
         }
     };
 }
@@ -394,5 +456,12 @@ mod tests {
         assert_eq!(read(&text(10)).unwrap().len(), 11);
         let many = read(&text(DISCOVERY_VALUES_MAX / OBJECT_VALUES)).unwrap_err();
         assert_eq!(many, format!("more than {DISCOVERY_VALUES_MAX} values"));
+    }
+
+    #[test]
+    fn forms_are_encoded() {
+        let form = post_form("http://h/", &[("a", "b c"), ("d", "é&")]).unwrap();
+        assert_eq!(form.body(), "a=b%20c&d=%C3%A9%26");
+        assert!(with_bearer(form, "a\nb").is_err());
     }
 }

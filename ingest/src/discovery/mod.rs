@@ -26,6 +26,7 @@ pub mod kubernetes;
 mod meta;
 mod moment;
 pub mod services;
+pub mod sign;
 mod xml;
 
 pub use ask::{Ask, DiscoveryError, Refresh, with_query};

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use super::provider::{Feed, Running};
 use super::stats::Stats;
 use crate::config::discovery::{
-    ConsulSdConfig, DigitalOceanSdConfig, Discovery, DnsSdConfig, DockerSdConfig,
-    DockerSwarmSdConfig, EurekaSdConfig, FileSdConfig, HetznerSdConfig, HttpSdConfig,
-    KubernetesSdConfig, LinodeSdConfig, MarathonSdConfig, NomadSdConfig, PuppetDbSdConfig,
-    VultrSdConfig,
+    AwsSdConfig, AzureSdConfig, ConsulSdConfig, DigitalOceanSdConfig, Discovery, DnsSdConfig,
+    DockerSdConfig, DockerSwarmSdConfig, Ec2SdConfig, EurekaSdConfig, FileSdConfig, GceSdConfig,
+    HetznerSdConfig, HttpSdConfig, IonosSdConfig, KubernetesSdConfig, LightsailSdConfig,
+    LinodeSdConfig, MarathonSdConfig, NomadSdConfig, OpenStackSdConfig, OvhCloudSdConfig,
+    PuppetDbSdConfig, ScalewaySdConfig, TritonSdConfig, UyuniSdConfig, VultrSdConfig,
 };
 
 /// What a discoverer's task is given.
@@ -61,19 +62,30 @@ macro_rules! mechanisms {
 }
 
 mechanisms! {
+    "aws": Aws from aws_sd_configs: AwsSdConfig;
+    "azure": Azure from azure_sd_configs: AzureSdConfig;
     "consul": Consul from consul_sd_configs: ConsulSdConfig;
     "digitalocean": DigitalOcean from digitalocean_sd_configs: DigitalOceanSdConfig;
     "dns": Dns from dns_sd_configs: DnsSdConfig;
     "docker": Docker from docker_sd_configs: DockerSdConfig;
     "dockerswarm": DockerSwarm from dockerswarm_sd_configs: DockerSwarmSdConfig;
+    "ec2": Ec2 from ec2_sd_configs: Ec2SdConfig;
     "eureka": Eureka from eureka_sd_configs: EurekaSdConfig;
     "file": File from file_sd_configs: FileSdConfig;
+    "gce": Gce from gce_sd_configs: GceSdConfig;
     "hetzner": Hetzner from hetzner_sd_configs: HetznerSdConfig;
     "http": Http from http_sd_configs: HttpSdConfig;
     "kubernetes": Kubernetes from kubernetes_sd_configs: KubernetesSdConfig;
+    "ionos": Ionos from ionos_sd_configs: IonosSdConfig;
+    "lightsail": Lightsail from lightsail_sd_configs: LightsailSdConfig;
     "linode": Linode from linode_sd_configs: LinodeSdConfig;
     "marathon": Marathon from marathon_sd_configs: MarathonSdConfig;
     "nomad": Nomad from nomad_sd_configs: NomadSdConfig;
+    "openstack": OpenStack from openstack_sd_configs: OpenStackSdConfig;
+    "ovhcloud": OvhCloud from ovhcloud_sd_configs: OvhCloudSdConfig;
     "puppetdb": PuppetDb from puppetdb_sd_configs: PuppetDbSdConfig;
+    "scaleway": Scaleway from scaleway_sd_configs: ScalewaySdConfig;
+    "triton": Triton from triton_sd_configs: TritonSdConfig;
+    "uyuni": Uyuni from uyuni_sd_configs: UyuniSdConfig;
     "vultr": Vultr from vultr_sd_configs: VultrSdConfig;
 }

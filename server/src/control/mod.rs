@@ -13,6 +13,7 @@
 //! configuration is another one. A discoverer that fails keeps what it found before, says so once in the log, and counts in
 //! `prometheus_sd_*`. The thread owns everything here; nothing is shared with a core but messages.
 
+mod clouds;
 mod consul;
 mod dns;
 mod file;

@@ -1,22 +1,20 @@
 //! The mechanisms that ask for everything now and then: what each configuration asks, as whom, and how often.
 //!
-//! One row each. What the answers mean is in `tidemark_ingest::discovery`.
+//! One row each, those of clouds in [`super::clouds`]. What the answers mean is in `tidemark_ingest::discovery`.
 
 use tidemark_ingest::discovery::Refresh;
-use tidemark_ingest::discovery::clouds::{digitalocean, hetzner, linode, vultr};
 use tidemark_ingest::discovery::docker::{Docker, DockerOptions};
 use tidemark_ingest::discovery::dockerswarm::{Role, Swarm};
 use tidemark_ingest::discovery::http::Http;
-use tidemark_ingest::discovery::services::{eureka, marathon, nomad, puppetdb};
+use tidemark_ingest::discovery::services::{eureka, marathon, nomad, puppetdb, uyuni};
 
 use super::http::HttpAsk;
 use super::mechanisms::{Context, Start};
 use super::provider::Running;
 use super::refresh;
 use crate::config::discovery::{
-    DigitalOceanSdConfig, DockerSdConfig, DockerSwarmSdConfig, EurekaSdConfig, Filter,
-    HetznerSdConfig, HttpSdConfig, LinodeSdConfig, MarathonSdConfig, NomadSdConfig,
-    PuppetDbSdConfig, VultrSdConfig,
+    DockerSdConfig, DockerSwarmSdConfig, EurekaSdConfig, Filter, HttpSdConfig, MarathonSdConfig,
+    NomadSdConfig, PuppetDbSdConfig, UyuniSdConfig,
 };
 use crate::config::http_client::HttpClientConfig;
 use crate::config::scalars::Duration;
@@ -35,21 +33,8 @@ macro_rules! refreshed {
 }
 
 refreshed! {
-    DigitalOceanSdConfig: |c| &c.http => digitalocean::DigitalOcean {
-        role: match c.role.as_str() {
-            "databases" => digitalocean::Role::Databases,
-            _ => digitalocean::Role::Droplets,
-        },
-        port: c.port,
-    };
     EurekaSdConfig: |c| &c.http => eureka::Eureka { base: c.server.clone() };
-    HetznerSdConfig: |c| &c.http => hetzner::Hetzner {
-        role: if c.role == "robot" { hetzner::Role::Robot } else { hetzner::Role::Cloud },
-        label_selector: c.label_selector.clone(),
-        port: c.port,
-    };
     HttpSdConfig: |c| &c.http => Http::new(&c.url, c.refresh_interval.as_std());
-    LinodeSdConfig: |c| &c.http => linode::Linode::new(c.port, &c.region, &c.tag_separator);
     MarathonSdConfig: |c| &c.http => marathon::Marathon::new(
         c.servers.clone(),
         c.auth_token.reveal().to_owned(),
@@ -68,8 +53,17 @@ refreshed! {
         include_parameters: c.include_parameters,
         port: c.port,
     };
-    VultrSdConfig: |c| &c.http => vultr::Vultr { port: c.port };
+    UyuniSdConfig: |c| &c.http => uyuni::Uyuni {
+        server: c.server.clone(),
+        username: c.username.clone(),
+        password: c.password.reveal().to_owned(),
+        entitlement: c.entitlement.clone(),
+        separator: c.separator.clone(),
+        session: None,
+    };
 }
+
+pub(super) use refreshed;
 
 impl Start for DockerSdConfig {
     fn start(&self, context: Context) -> Result<Running, String> {
@@ -99,7 +93,7 @@ impl Start for DockerSwarmSdConfig {
 }
 
 /// Starts a discoverer that asks over HTTP now and then.
-fn asking(
+pub(super) fn asking(
     mechanism: impl Refresh + 'static,
     client: HttpAsk,
     every: Duration,
@@ -126,6 +120,6 @@ fn docker_daemon(
     }
 }
 
-fn filters(filters: &[Filter]) -> Vec<(String, Vec<String>)> {
+pub(super) fn filters(filters: &[Filter]) -> Vec<(String, Vec<String>)> {
     filters.iter().map(|filter| (filter.name.clone(), filter.values.clone())).collect()
 }

@@ -44,6 +44,7 @@ pub(super) struct Stats {
     /// Messages that had to wait because a core had no room.
     pub(super) updates_delayed: Counter,
     http_failures: Counter,
+    azure_failures: Counter,
     linode_failures: Counter,
     nomad_failures: Counter,
     /// Files that could not be read.
@@ -107,8 +108,9 @@ impl Stats {
     }
 
     /// The mechanisms whose failures have a name of their own as well.
-    fn refresh_failures(&self) -> [(&'static str, &Counter); 3] {
+    fn refresh_failures(&self) -> [(&'static str, &Counter); 4] {
         [
+            ("azure", &self.azure_failures),
             ("http", &self.http_failures),
             ("linode", &self.linode_failures),
             ("nomad", &self.nomad_failures),
@@ -244,6 +246,11 @@ impl Stats {
                 "prometheus_sd_http_failures_total",
                 "Number of HTTP service discovery refresh failures.",
                 &self.http_failures,
+            ),
+            (
+                "prometheus_sd_azure_failures_total",
+                "Number of Azure service discovery refresh failures.",
+                &self.azure_failures,
             ),
             (
                 "prometheus_sd_linode_failures_total",

@@ -2,7 +2,15 @@
 //!
 //! One file each: the part of the answers that is read, the table of labels, and a test with recorded answers.
 
+pub mod aws;
+pub mod azure;
 pub mod digitalocean;
+pub mod gce;
 pub mod hetzner;
+pub mod ionos;
 pub mod linode;
+pub mod openstack;
+pub mod ovhcloud;
+pub mod scaleway;
+pub mod triton;
 pub mod vultr;

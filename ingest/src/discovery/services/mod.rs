@@ -6,3 +6,4 @@ pub mod eureka;
 pub mod marathon;
 pub mod nomad;
 pub mod puppetdb;
+pub mod uyuni;

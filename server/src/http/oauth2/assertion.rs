@@ -1,14 +1,9 @@
 //! A JSON Web Token signed with an RSA key, by which a client asks for tokens (RFC 7523).
 
-use futures_rustls::rustls::pki_types::PrivateKeyDer;
-use futures_rustls::rustls::pki_types::pem::PemObject;
-use ring::rand::SystemRandom;
-use ring::signature::{
-    RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair,
-};
 use serde_json::{Map, Value, json};
+use tidemark_ingest::discovery::sign;
 
-use super::{ASSERTION_LIFE_SECONDS, segment};
+use super::ASSERTION_LIFE_SECONDS;
 use crate::config::http_client::OAuth2;
 use crate::http::identity::Source;
 
@@ -50,13 +45,9 @@ impl Assertion {
         if !self.key_id.is_empty() {
             header["kid"] = json!(self.key_id);
         }
-        let text = format!(
-            "{}.{}",
-            segment(header.to_string().as_bytes()),
-            segment(Value::Object(self.payload(token_url, now_s)).to_string().as_bytes())
-        );
-        let signature = self.signature(text.as_bytes())?;
-        Ok(format!("{text}.{}", segment(&signature)))
+        let claims = Value::Object(self.payload(token_url, now_s));
+        let signed = sign::token(&header, &claims, &self.key.get()?);
+        signed.map_err(|e| format!("client_certificate_key {e}"))
     }
 
     fn payload(&self, token_url: &str, now_s: i64) -> Map<String, Value> {
@@ -75,33 +66,15 @@ impl Assertion {
         }
         payload
     }
-
-    fn signature(&self, text: &[u8]) -> Result<Vec<u8>, String> {
-        let encoding: &dyn RsaEncoding = match self.algorithm.as_str() {
-            "RS384" => &RSA_PKCS1_SHA384,
-            "RS512" => &RSA_PKCS1_SHA512,
-            _ => &RSA_PKCS1_SHA256,
-        };
-        let unusable = "client_certificate_key is not an RSA key in PEM";
-        let pem = self.key.get()?;
-        let key = match PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| unusable)? {
-            PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
-            PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
-            _ => return Err(unusable.to_owned()),
-        };
-        let key = key.map_err(|_| unusable)?;
-        let mut signature = vec![0; key.public().modulus_len()];
-        key.sign(encoding, &SystemRandom::new(), text, &mut signature)
-            .map_err(|_| "the assertion cannot be signed")?;
-        Ok(signature)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+    use futures_rustls::rustls::pki_types::PrivateKeyDer;
+    use futures_rustls::rustls::pki_types::pem::PemObject;
+    use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey};
 
     use super::*;
 

@@ -2,6 +2,7 @@
 //!
 //! What they discover from is real where it can be (files), and else a small server with recorded answers.
 
+mod clouds;
 mod dns;
 mod kubernetes;
 mod recorded;
@@ -21,7 +22,12 @@ use crate::exporter::{Answer, Exporter};
 use crate::harness::{SOON, Tidemark, api, eventually, value, within};
 
 /// Labels that Prometheus has since a version that Debian does not have yet.
-const NEWER: [&str; 2] = ["__meta_docker_container_image", "__meta_docker_container_image_id"];
+const NEWER: [&str; 4] = [
+    "__meta_docker_container_image",
+    "__meta_docker_container_image_id",
+    "__meta_ec2_default_ipv6_address",
+    "__meta_ec2_primary_ipv6_addresses",
+];
 
 /// What each active target of a server was made of and has become, as text.
 fn targets(url: &str) -> BTreeSet<String> {
