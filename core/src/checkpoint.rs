@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::limits::CHECKPOINT_FRAME_BYTES_MAX;
-use crate::runtime::disk::{BLOCK_BYTES, Buffer, Disk, File, Open, whole_blocks};
+use crate::runtime::disk::{BLOCK_BYTES, Buffer, Disk, File, Open, Window, whole_blocks};
+use crate::runtime::yield_if_needed;
 
 /// Version of the format that this binary writes, and the newest that it reads.
 const VERSION: u32 = 1;
@@ -28,6 +29,9 @@ const FILE_HEADER_BYTES: usize = 16;
 
 /// Kind of the last frame.
 pub const KIND_END: u8 = 0;
+
+/// What is read at once: many frames, so that reading one does not read its neighbours again.
+const WINDOW_BYTES: usize = CHECKPOINT_FRAME_BYTES_MAX;
 
 const FILE_NAME: &str = "checkpoint";
 const TEMPORARY_NAME: &str = "checkpoint.tmp";
@@ -115,68 +119,71 @@ pub async fn read(
     if !disk.list(directory).await?.iter().any(|entry| entry.name == FILE_NAME) {
         return Ok(report);
     }
-    let file = disk.open(&directory.join(FILE_NAME), Open::Read).await?;
-    report.bytes = file.len().await?;
-    check_header(&file, &mut report).await?;
+    let mut window = Window::open(disk, &directory.join(FILE_NAME), WINDOW_BYTES).await?;
+    report.bytes = window.len();
+    check_header(&mut window, &mut report).await?;
     let (mut position, mut complete) = (BLOCK_BYTES as u64, false);
     while position < report.bytes && !complete {
-        let window = file.read_at(position, CHECKPOINT_FRAME_BYTES_MAX).await?;
-        let Some((kind, payload)) = frame(&window) else {
-            let next = resume_after(&file, position, report.bytes).await?;
+        let Some((kind, payload)) = frame_at(&mut window, position).await? else {
+            let next = resume_after(&mut window, position).await?;
             let found = format!("none up to byte {next}");
-            report.damaged.push(corrupt(&file, position, "a frame", &found));
+            report.damaged.push(corrupt(window.file(), position, "a frame", &found));
             position = next;
             continue;
         };
+        let bytes = whole_blocks(FRAME_HEADER_BYTES + payload.len()) as u64;
         complete = kind == KIND_END;
         if !complete {
             report.records += 1;
             if let Err(why) = on_record(kind, payload) {
-                report.damaged.push(corrupt(&file, position, "a record", &why));
+                report.damaged.push(corrupt(window.file(), position, "a record", &why));
             }
+            yield_if_needed().await;
         }
-        position += whole_blocks(FRAME_HEADER_BYTES + payload.len()) as u64;
+        position += bytes;
     }
     if !complete && report.damaged.is_empty() {
-        report.damaged.push(corrupt(&file, position, "the last frame", "the end of the file"));
+        let found = "the end of the file";
+        report.damaged.push(corrupt(window.file(), position, "the last frame", found));
     }
     Ok(report)
 }
 
-async fn check_header(file: &File, report: &mut CheckpointReport) -> Result<()> {
-    let header = file.read_at(0, FILE_HEADER_BYTES).await?;
+async fn check_header(window: &mut Window, report: &mut CheckpointReport) -> Result<()> {
+    let header = window.get(0, FILE_HEADER_BYTES).await?.unwrap_or_default();
     let sound = header.len() == FILE_HEADER_BYTES
         && header[..8] == *FILE_MAGIC
-        && word(&header, 12) == crc32c::crc32c(&header[..12]);
+        && word(header, 12) == crc32c::crc32c(&header[..12]);
+    let version = if sound { word(header, 8) } else { 0 };
     if !sound {
-        report.damaged.push(corrupt(file, 0, "the header of a checkpoint", "something else"));
-    } else if word(&header, 8) > VERSION {
-        let (path, found) = (file.path().to_owned(), word(&header, 8));
-        return Err(Error::NewerFormat { path, found, known: VERSION });
+        let damage = corrupt(window.file(), 0, "the header of a checkpoint", "something else");
+        report.damaged.push(damage);
+    } else if version > VERSION {
+        let path = window.file().path().to_owned();
+        return Err(Error::NewerFormat { path, found: version, known: VERSION });
     }
     Ok(())
 }
 
-/// Kind and payload of the frame that `bytes` begin with, if its checksum is right.
-fn frame(bytes: &[u8]) -> Option<(u8, &[u8])> {
-    let head = bytes.get(..FRAME_HEADER_BYTES)?;
-    let payload = bytes[FRAME_HEADER_BYTES..].get(..word(head, 4) as usize)?;
+/// Kind and payload of the frame at `position`, if there is one whose checksum is right.
+async fn frame_at(window: &mut Window, position: u64) -> Result<Option<(u8, &[u8])>> {
+    let head = window.get(position, FRAME_HEADER_BYTES).await?;
+    let Some(head) = head.filter(|head| word(head, 0) == FRAME_MAGIC) else { return Ok(None) };
+    let bytes = FRAME_HEADER_BYTES + word(head, 4) as usize;
+    if bytes > CHECKPOINT_FRAME_BYTES_MAX {
+        return Ok(None);
+    }
+    let Some(bytes) = window.get(position, bytes).await? else { return Ok(None) };
+    let (head, payload) = bytes.split_at(FRAME_HEADER_BYTES);
     let crc = crc32c::crc32c_append(crc32c::crc32c(&head[..16]), payload);
-    let sound = word(head, 0) == FRAME_MAGIC && word(head, 16) == crc;
-    sound.then_some((word(head, 12) as u8, payload))
+    Ok((word(head, 16) == crc).then_some((word(head, 12) as u8, payload)))
 }
 
 /// The next position behind a damaged one where a sound frame stands, or the end.
-async fn resume_after(file: &File, damaged: u64, end: u64) -> Result<u64> {
+async fn resume_after(window: &mut Window, damaged: u64) -> Result<u64> {
+    let end = window.len();
     let mut position = damaged + BLOCK_BYTES as u64;
-    while position < end {
-        let head = file.read_at(position, FRAME_HEADER_BYTES).await?;
-        if head.len() == FRAME_HEADER_BYTES
-            && word(&head, 0) == FRAME_MAGIC
-            && frame(&file.read_at(position, CHECKPOINT_FRAME_BYTES_MAX).await?).is_some()
-        {
-            break;
-        }
+    while position < end && frame_at(window, position).await?.is_none() {
         position += BLOCK_BYTES as u64;
     }
     Ok(position.min(end))

@@ -17,7 +17,7 @@ use super::format::{BadHeader, FRAME_HEADER_BYTES, Frame, Header, VERSION};
 use super::{Position, segment};
 use crate::error::{Error, Result};
 use crate::limits::WAL_DAMAGE_REPORTS_MAX;
-use crate::runtime::disk::{self, BLOCK_BYTES, Disk, File, Open, ReadBuffer};
+use crate::runtime::disk::{self, BLOCK_BYTES, Disk, Open, Window};
 use crate::runtime::yield_if_needed;
 
 /// What is read at once.
@@ -78,7 +78,7 @@ pub(super) async fn replay(
         ends.push((header.id, reader.expected.unwrap_or(0)));
         if next.is_none() {
             // What was read may not be durable yet if only the process died, and what comes will build on it.
-            segment.window.file.sync_data().await?;
+            segment.window.file().sync_data().await?;
         }
     }
     reader.report.segments = readable.len() as u64;
@@ -182,7 +182,7 @@ impl<F: FnMut(Position, u8, &[u8]) -> Result<()>> Reader<F> {
                 None => break,
             }
         }
-        let (len, segment_bytes) = (segment.window.len, segment.header.segment_bytes);
+        let (len, segment_bytes) = (segment.window.len(), segment.header.segment_bytes);
         if len < segment_bytes {
             let expected = format!("a file of {segment_bytes} bytes");
             self.damage(&segment.path, len, expected, "its end".to_owned());
@@ -234,8 +234,8 @@ impl<F: FnMut(Position, u8, &[u8]) -> Result<()>> Reader<F> {
 impl Readable {
     async fn open(disk: &Disk, directory: &Path, header: Header) -> disk::Result<Readable> {
         let path = segment::path(directory, header.id);
-        let mut window = Window::open(disk, &path).await?;
-        window.len = window.len.min(header.segment_bytes);
+        let mut window = Window::open(disk, &path, WINDOW_BYTES).await?;
+        window.limit(header.segment_bytes);
         Ok(Readable { path, header, window })
     }
 
@@ -287,7 +287,7 @@ impl Readable {
     ) -> disk::Result<Option<u64>> {
         let block_bytes = BLOCK_BYTES as u64;
         let mut block = (position / block_bytes + 1) * block_bytes;
-        while block < self.window.len {
+        while block < self.window.len() {
             let header = self.window.get(block, FRAME_HEADER_BYTES).await?;
             let frame = header.and_then(|bytes| Frame::decode(bytes, &self.header));
             if frame.is_some_and(|f| f.sequence(&self.header) > expected && asked_for(&f))
@@ -298,37 +298,5 @@ impl Readable {
             block += block_bytes;
         }
         Ok(None)
-    }
-}
-
-/// A part of a file in memory, moved along as it is asked for.
-struct Window {
-    file: File,
-    len: u64,
-    start: u64,
-    bytes: ReadBuffer,
-}
-
-impl Window {
-    async fn open(disk: &Disk, path: &Path) -> disk::Result<Window> {
-        let file = disk.open(path, Open::Read).await?;
-        let len = file.len().await?;
-        let bytes = file.read_at(0, WINDOW_BYTES).await?;
-        Ok(Window { file, len, start: 0, bytes })
-    }
-
-    /// `len` bytes at `position`; `None` when the file does not have them all.
-    async fn get(&mut self, position: u64, len: usize) -> disk::Result<Option<&[u8]>> {
-        if position.checked_add(len as u64).is_none_or(|end| end > self.len) {
-            return Ok(None);
-        }
-        let held = self.start..self.start + self.bytes.len() as u64;
-        if position < held.start || position + len as u64 > held.end {
-            self.start = position - position % BLOCK_BYTES as u64;
-            let wanted = (position - self.start) as usize + len;
-            self.bytes = self.file.read_at(self.start, wanted.max(WINDOW_BYTES)).await?;
-        }
-        let at = (position - self.start) as usize;
-        Ok(self.bytes.get(at..at + len))
     }
 }

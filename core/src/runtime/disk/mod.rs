@@ -13,12 +13,14 @@ mod file;
 mod real;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::path::Path;
 
 pub use buffer::{BLOCK_BYTES, Buffer, ReadBuffer, whole_blocks};
 pub use error::{DiskError, Operation, Result};
 pub use file::File;
+pub use window::Window;
 
 use super::sim::SimDisk;
 
