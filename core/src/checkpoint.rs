@@ -21,7 +21,7 @@ use crate::runtime::disk::{BLOCK_BYTES, Buffer, Disk, File, Open, Window, whole_
 use crate::runtime::yield_if_needed;
 
 /// Version of the format that this binary writes, and the newest that it reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const FILE_MAGIC: &[u8; 8] = b"TIDECKPT";
 const FRAME_MAGIC: u32 = 0x4d52_4654;
 const FRAME_HEADER_BYTES: usize = 20;

@@ -114,16 +114,11 @@ const _: () = assert!(CHUNK_BATCH_BYTES_MAX + CHUNK_BYTES_MAX < CHUNK_FILE_BYTES
 /// Bytes of one frame of a checkpoint, header included.
 pub const CHECKPOINT_FRAME_BYTES_MAX: usize = 4 << 20;
 
-/// Bytes of series that make a frame of a checkpoint full; the last series may exceed it.
+/// Bytes of series that make a frame of a checkpoint full; the last series and chunk may exceed it.
 pub const CHECKPOINT_SLICE_BYTES: usize = 256 << 10;
 
-/// Chunks of one series in one entry of a checkpoint; a series with more gets more entries.
-pub const CHECKPOINT_CHUNKS_MAX: usize = 64;
-
 const _: () = assert!(
-    CHECKPOINT_SLICE_BYTES
-        + SERIES_LABELS_BYTES_MAX
-        + CHECKPOINT_CHUNKS_MAX * (CHUNK_SAMPLES_MAX as usize * 19 + 32)
+    CHECKPOINT_SLICE_BYTES + SERIES_LABELS_BYTES_MAX + 2 * (CHUNK_SAMPLES_MAX as usize * 19 + 64)
         < CHECKPOINT_FRAME_BYTES_MAX
 );
 

@@ -93,6 +93,32 @@ impl Window {
     }
 }
 
+/// What an encoder knows besides its bytes: with it a chunk is continued without being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// Bits unused in the last byte.
+    pub free: u8,
+    /// Leading zeros of the window of significant bits; 255 if there is none yet.
+    pub leading: u8,
+    /// Its trailing zeros.
+    pub trailing: u8,
+    /// Time of the newest sample, in ms.
+    pub last_timestamp: TimestampMs,
+    /// Its distance from the sample before, in ms.
+    pub last_delta: u64,
+    /// The bits of its value.
+    pub last_value: u64,
+}
+
+impl Resume {
+    /// Whether an encoder can be in this state.
+    fn is_sound(&self) -> bool {
+        let window = self.leading == NO_WINDOW && self.trailing == 0
+            || self.leading <= 31 && self.leading.saturating_add(self.trailing) < 64;
+        self.free < 8 && window && self.last_timestamp != NEVER
+    }
+}
+
 /// A chunk under construction. It remembers the newest sample of the chunk before it.
 #[derive(Clone, Debug)]
 pub struct XorEncoder {
@@ -154,6 +180,34 @@ impl XorEncoder {
             last_delta: samples.delta,
             last_value: samples.value,
         })
+    }
+
+    /// Continues a chunk that was encoded before by what its encoder knew; `None` where the two cannot belong together.
+    pub fn resume_at(bytes: &[u8], state: Resume) -> Option<Self> {
+        let (count, body) = bytes.split_first_chunk()?;
+        let count = u16::from_be_bytes(*count);
+        let sound = state.is_sound() && count > 0 && !body.is_empty();
+        sound.then(|| XorEncoder {
+            bytes: bytes.to_vec(),
+            free: state.free,
+            window: Window { leading: state.leading, trailing: state.trailing },
+            count,
+            last_timestamp: state.last_timestamp,
+            last_delta: state.last_delta,
+            last_value: state.last_value,
+        })
+    }
+
+    /// What is needed besides the bytes to continue this chunk.
+    pub fn state(&self) -> Resume {
+        Resume {
+            free: self.free,
+            leading: self.window.leading,
+            trailing: self.window.trailing,
+            last_timestamp: self.last_timestamp,
+            last_delta: self.last_delta,
+            last_value: self.last_value,
+        }
     }
 
     /// How many samples.
@@ -451,7 +505,13 @@ mod tests {
         #[test]
         fn a_resumed_chunk_goes_on_as_if_never_interrupted(samples in samples(), cut in 0_usize..130) {
             let cut = cut.min(samples.len());
-            let mut resumed = XorEncoder::resume(encode(&samples[..cut]).bytes()).unwrap();
+            let begun = encode(&samples[..cut]);
+            let mut resumed = XorEncoder::resume(begun.bytes()).unwrap();
+            if cut > 0 && samples[cut - 1].0 != NEVER {
+                let known = XorEncoder::resume_at(begun.bytes(), begun.state()).unwrap();
+                prop_assert_eq!(known.state(), resumed.state());
+                resumed = known;
+            }
             for &(t, bits) in &samples[cut..] {
                 resumed.push(t, f64::from_bits(bits));
             }

@@ -31,11 +31,13 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 
 use crate::block::Tombstones;
-use crate::chunk::{Encoding, xor::XorEncoder};
+use crate::chunk::Encoding;
+use crate::chunk::bits::push_uvarint;
+use crate::chunk::xor::{Resume, XorEncoder};
 use crate::exemplars::Exemplars;
 use crate::index::SeriesRef;
 use crate::index::memory::MemoryIndex;
-use crate::index::symbols::{SymbolList, Symbols};
+use crate::index::symbols::{Symbol, SymbolList, Symbols};
 use crate::limits::{CHUNK_RANGE_MS_MAX, CHUNK_SAMPLES_MAX, SERIES_NUMBER_END};
 use crate::model::labels::{Fingerprint, Labels, is_canonical};
 use crate::model::sample::Sample;
@@ -73,6 +75,8 @@ pub struct Head {
     aliases: HashMap<SeriesRef, SeriesRef>,
     /// What [`Series::visit`] was called with last.
     visit: Cell<u32>,
+    /// Symbols of the pairs of the checkpoint's record that is being read, as far as a series needed them.
+    interned: Vec<Option<Symbol>>,
     /// Reused: the symbols of a series that begins.
     scratch: Vec<u8>,
 }
@@ -134,6 +138,7 @@ impl Default for Head {
             floor_ms: TimestampMs::MIN,
             aliases: HashMap::new(),
             visit: Cell::new(0),
+            interned: Vec::new(),
             scratch: Vec::new(),
         }
     }
@@ -181,7 +186,16 @@ impl Head {
             }
             Record::Deleted { series, range } => self.delete(series, range),
             Record::Stored { series, chunk } => self.store(series, chunk),
-            Record::Restored { series, bytes, sealed } => self.restore(series, bytes, sealed),
+            Record::Pairs { count } => {
+                self.interned.clear();
+                self.interned.resize(count, None);
+            }
+            Record::Known { series, fingerprint, pairs, labels } => {
+                self.begin_known(series, fingerprint, pairs, labels);
+            }
+            Record::Restored { series, bytes, sealed, resume } => {
+                self.restore(series, bytes, sealed, resume);
+            }
             Record::Detail { timestamp_ms, .. } if timestamp_ms < self.floor_ms => {}
             Record::Detail { series, timestamp_ms, detail, attached } => {
                 if attached {
@@ -264,6 +278,44 @@ impl Head {
         }
         self.scratch.clear();
         self.symbols.encode(labels, &mut self.scratch);
+        self.insert_series(number, fingerprint);
+    }
+
+    /// Begins a series that a checkpoint holds: its labels are known to be canonical, and its fingerprint is given.
+    fn begin_known(
+        &mut self,
+        number: SeriesRef,
+        fingerprint: Fingerprint,
+        pairs: &[&[u8]],
+        labels: &[u32],
+    ) {
+        if self.series.get(number).is_some() || number >= SERIES_NUMBER_END {
+            return;
+        }
+        let symbols = &self.symbols;
+        let same = |list: &[u8]| {
+            let list = SymbolList::new(list).map(|symbol| symbols.encoded(symbol));
+            list.eq(labels.iter().map(|&place| pairs[place as usize]))
+        };
+        if let Some(known) = self.series.find_by(fingerprint, same) {
+            if !self.supersede(known, number) {
+                return;
+            }
+            // Symbols that only the other series had are forgotten.
+            self.interned.fill(None);
+        }
+        self.scratch.clear();
+        for &place in labels {
+            let place = place as usize;
+            let symbol = self.interned[place].unwrap_or_else(|| self.symbols.intern(pairs[place]));
+            self.interned[place] = Some(symbol);
+            push_uvarint(&mut self.scratch, u64::from(symbol));
+        }
+        self.insert_series(number, fingerprint);
+    }
+
+    /// Adds a series whose symbols are in `scratch`.
+    fn insert_series(&mut self, number: SeriesRef, fingerprint: Fingerprint) {
         self.index.insert(&self.symbols, number, &self.scratch);
         self.series.insert(number, fingerprint, &self.scratch);
         self.counts.series_created += 1;
@@ -351,10 +403,11 @@ impl Head {
         }
     }
 
-    fn restore(&mut self, number: SeriesRef, bytes: &[u8], sealed: bool) {
+    fn restore(&mut self, number: SeriesRef, bytes: &[u8], sealed: bool, state: Option<Resume>) {
         let Some(series) = self.series.get_mut(number) else { return };
+        let known = state.and_then(|state| XorEncoder::resume_at(bytes, state));
         // The checkpoint's CRC was good; a chunk that cannot be read even so is left to the WAL.
-        let Ok(open) = XorEncoder::resume(bytes) else { return };
+        let Some(open) = known.or_else(|| XorEncoder::resume(bytes).ok()) else { return };
         let Some((last, _)) = open.last() else { return };
         if last < self.floor_ms {
             return;
@@ -441,6 +494,7 @@ impl Head {
     /// Ends recovery: forgets stored chunks whose series nobody defined, and says how many there were.
     pub fn forget_unclaimed(&mut self) -> usize {
         self.aliases.clear();
+        self.interned = Vec::new();
         let series = &self.series;
         self.tombstones.retain(|number| series.get(number).is_some());
         std::mem::take(&mut self.unclaimed).into_values().map(|chunks| chunks.len()).sum()

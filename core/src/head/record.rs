@@ -9,10 +9,7 @@
 //! METADATA  entry | entry | ...
 //!   entry     type: u8 | family, help, unit: uvarint length and text each
 //! SEAL      first, end: uvarint | idle before: varint
-//! STATE     entry | entry | ...           some series
-//!   entry     zigzag(series - series before): uvarint
-//!             labels length: uvarint, canonical encoding
-//!             chunks in memory: uvarint, of each: sealed or open: u8, length: uvarint, encoded chunk
+//! STATE     pairs | entry | entry | ...   some series; see `state`
 //! DELETED   entry | entry | ...           in the log, and in the checkpoint
 //!   entry     series: uvarint | first ms: varint | last ms minus first: uvarint
 //! DETAIL    entry | entry | ...           before the batch whose samples it belongs to, and in the checkpoint
@@ -22,16 +19,20 @@
 //! ```
 
 mod append;
+mod state;
 mod values;
 
 pub use append::AppendEncoder;
+pub use state::StateEncoder;
 
 use crate::chunk::bits::{push_uvarint, push_varint, unzigzag};
+use crate::chunk::xor::Resume;
 use crate::exemplars;
 use crate::head::chunk_list::ChunkRef;
 use crate::head::details::{SampleDetail, decode_detail};
 use crate::index::SeriesRef;
 use crate::model::exemplar::Exemplar;
+use crate::model::labels::Fingerprint;
 use crate::model::metadata::{Metadata, MetricType};
 use crate::model::sample::Sample;
 use crate::model::time::{TimeRange, TimestampMs};
@@ -117,6 +118,22 @@ pub enum Record<'a> {
         /// Where it is.
         chunk: ChunkRef,
     },
+    /// What follows are [`Record::Known`] series with this many label pairs between them. In the checkpoint.
+    Pairs {
+        /// How many.
+        count: usize,
+    },
+    /// A series that the checkpoint holds.
+    Known {
+        /// Its number.
+        series: SeriesRef,
+        /// That of its labels.
+        fingerprint: Fingerprint,
+        /// All pairs announced by the [`Record::Pairs`] before, each in canonical encoding.
+        pairs: &'a [&'a [u8]],
+        /// Which of them are its labels, in the order of their names.
+        labels: &'a [u32],
+    },
     /// An encoded chunk that the checkpoint holds, sealed or still open.
     Restored {
         /// Whose.
@@ -125,6 +142,8 @@ pub enum Record<'a> {
         bytes: &'a [u8],
         /// Whether it was sealed.
         sealed: bool,
+        /// What its encoder knew, where the checkpoint says so.
+        resume: Option<Resume>,
     },
 }
 
@@ -135,8 +154,8 @@ pub const KIND_METADATA: u8 = 2;
 /// Number of a seal record in the WAL.
 pub const KIND_SEAL: u8 = 3;
 
-/// Number of a checkpoint's record.
-pub const KIND_STATE: u8 = 4;
+/// Number of a checkpoint's record of series, as the first versions wrote it; read, not written.
+const KIND_STATE_1: u8 = 4;
 /// Number of a record of details, in the WAL and in the checkpoint.
 pub const KIND_DETAIL: u8 = 5;
 /// Number of a batch's record in the WAL.
@@ -147,6 +166,9 @@ pub const KIND_OUT_OF_ORDER: u8 = 7;
 pub const KIND_EXEMPLARS: u8 = 8;
 /// Number of a record of deletions, in the WAL and in the checkpoint.
 pub const KIND_DELETED: u8 = 9;
+
+/// Number of a checkpoint's record of series.
+pub const KIND_STATE: u8 = 10;
 
 /// A payload that passed its CRC and still makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -199,37 +221,6 @@ pub fn encode_seal(
     push_varint(out, idle_before_ms);
 }
 
-/// Encodes the payload of a checkpoint's record, series by series.
-#[derive(Debug, Default)]
-pub struct StateEncoder {
-    series: SeriesRef,
-}
-
-impl StateEncoder {
-    /// Begins a payload.
-    pub fn new() -> Self {
-        StateEncoder::default()
-    }
-
-    /// Adds one series with its encoded chunks, the sealed ones first, each with whether it is sealed.
-    pub fn push(
-        &mut self,
-        out: &mut Vec<u8>,
-        series: SeriesRef,
-        labels: &[u8],
-        chunks: &[(bool, &[u8])],
-    ) {
-        push_varint(out, i64::from(series) - i64::from(self.series));
-        self.series = series;
-        push_bytes(out, labels);
-        push_uvarint(out, chunks.len() as u64);
-        for (sealed, bytes) in chunks {
-            out.push(u8::from(*sealed));
-            push_bytes(out, bytes);
-        }
-    }
-}
-
 fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     push_uvarint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
@@ -248,7 +239,8 @@ pub fn decode(
         KIND_OUT_OF_ORDER => append::decode(&mut input, true, apply),
         KIND_METADATA => decode_metadata(&mut input, apply),
         KIND_SEAL => decode_seal(&mut input, apply),
-        KIND_STATE => decode_state(&mut input, apply),
+        KIND_STATE => state::decode(&mut input, apply),
+        KIND_STATE_1 => state::decode_1(&mut input, apply),
         KIND_DETAIL => decode_details(&mut input, apply),
         KIND_EXEMPLARS => exemplars::decode(payload, &mut |series, exemplar| {
             apply(&Record::Exemplar { series, exemplar });
@@ -281,20 +273,6 @@ fn decode_seal(input: &mut Input<'_>, apply: &mut dyn FnMut(&Record<'_>)) -> Opt
     let first = SeriesRef::try_from(input.uvarint()?).ok()?;
     let end = SeriesRef::try_from(input.uvarint()?).ok()?;
     apply(&Record::Seal { first, end, idle_before_ms: input.varint()? });
-    Some(())
-}
-
-fn decode_state(input: &mut Input<'_>, apply: &mut dyn FnMut(&Record<'_>)) -> Option<()> {
-    let mut number = 0_i64;
-    while !input.bytes.is_empty() {
-        number = number.checked_add(input.varint()?)?;
-        let series = SeriesRef::try_from(number).ok()?;
-        apply(&Record::Series { series, labels: input.bytes()? });
-        for _ in 0..input.uvarint()? {
-            let sealed = input.byte()? == 1;
-            apply(&Record::Restored { series, bytes: input.bytes()?, sealed });
-        }
-    }
     Some(())
 }
 
@@ -361,6 +339,9 @@ impl<'a> Input<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chunk::xor::XorEncoder;
+    use crate::index::symbols::{SymbolList, Symbols};
+    use crate::model::labels::Labels;
     use proptest::prelude::*;
 
     fn decode_to_text(kind: u8, payload: &[u8]) -> Result<Vec<String>, RecordError> {
@@ -396,7 +377,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_panic(kind in 0_u8..9, payload: Vec<u8>) {
+        fn no_bytes_panic(kind in 0_u8..=KIND_STATE, payload: Vec<u8>) {
             let _ = decode_to_text(kind, &payload);
         }
     }
@@ -423,17 +404,54 @@ mod tests {
 
     #[test]
     fn states_go_round() {
-        let (mut encoder, mut payload) = (StateEncoder::new(), Vec::new());
-        encoder.push(&mut payload, 70_000, b"labels", &[(true, b"one"), (false, b"two")]);
-        encoder.push(&mut payload, 5, b"", &[]);
+        let mut symbols = Symbols::new();
+        let sets = [[("__name__", "up"), ("job", "b")], [("__name__", "up"), ("job", "a")]];
+        let sets = sets.map(Labels::from_pairs);
+        let lists = sets.each_ref().map(|set| {
+            let mut list = Vec::new();
+            symbols.encode(set.encoded(), &mut list);
+            list
+        });
+        let mut open = XorEncoder::new();
+        open.push(1_000, 2.5);
+        let mut encoder = StateEncoder::new();
+        encoder.begin(&symbols, 70_000, sets[0].fingerprint(), SymbolList::new(&lists[0]));
+        encoder.push_sealed(b"one");
+        encoder.push_open(&open);
+        encoder.begin(&symbols, 5, sets[1].fingerprint(), SymbolList::new(&lists[1]));
+        let mut payload = Vec::new();
+        encoder.finish(&symbols, &mut payload);
+        let pair = |name: &str, value: &str| Labels::from_pairs([(name, value)]).encoded().to_vec();
+        let pairs = [pair("__name__", "up"), pair("job", "a"), pair("job", "b")];
+        let pairs = pairs.each_ref().map(Vec::as_slice);
+        let known = |series, set: &Labels, labels| {
+            let fingerprint = set.fingerprint();
+            format!("{:?}", Record::Known { series, fingerprint, pairs: &pairs, labels })
+        };
+        let restored = |bytes, sealed, resume| {
+            format!("{:?}", Record::Restored { series: 70_000, bytes, sealed, resume })
+        };
         let expected = [
-            Record::Series { series: 70_000, labels: b"labels" },
-            Record::Restored { series: 70_000, bytes: b"one", sealed: true },
-            Record::Restored { series: 70_000, bytes: b"two", sealed: false },
-            Record::Series { series: 5, labels: b"" },
+            format!("{:?}", Record::Pairs { count: 3 }),
+            known(70_000, &sets[0], &[0, 2]),
+            restored(b"one", true, None),
+            restored(open.bytes(), false, Some(open.state())),
+            known(5, &sets[1], &[0, 1]),
         ];
-        let expected: Vec<String> = expected.iter().map(|record| format!("{record:?}")).collect();
         assert_eq!(decode_to_text(KIND_STATE, &payload).unwrap(), expected);
+    }
+
+    #[test]
+    fn states_with_labels_that_are_none_are_refused() {
+        let up = b"\x08__name__\x02up";
+        let two_names =
+            [&[2][..], up, b"\x08__name__\x03upp", &[0], &[0; 16], &[2, 0, 1, 0]].concat();
+        let unsorted = [&[2][..], b"\x01b\x01x", b"\x01a\x01x"].concat();
+        let unknown = [&[1][..], up, &[0], &[0; 16], &[1, 1, 0]].concat();
+        for payload in [two_names, unsorted, unknown] {
+            let refused = Err(RecordError::Malformed { kind: KIND_STATE });
+            assert_eq!(decode_to_text(KIND_STATE, &payload), refused);
+        }
     }
 
     #[test]
@@ -453,7 +471,14 @@ mod tests {
         let gauge = Metadata { kind: MetricType::Gauge, help: "h".into(), unit: String::new() };
         encode_metadata(&mut metadata, "up", &gauge);
         encode_seal(&mut seal, 0, 300, -2);
-        StateEncoder::new().push(&mut state, 7, b"\x01a\x01b", &[(true, b"xy")]);
+        let (mut symbols, mut list, mut states) = (Symbols::new(), Vec::new(), StateEncoder::new());
+        symbols.encode(b"\x01a\x01b", &mut list);
+        states.begin(&symbols, 7, Fingerprint(0x0102), SymbolList::new(&list));
+        states.push_sealed(b"xy");
+        let mut open = XorEncoder::new();
+        open.push(1_000, 1.0);
+        states.push_open(&open);
+        states.finish(&symbols, &mut state);
         let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap();
         let hex = |bytes: &[u8]| -> String {
             bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
@@ -465,10 +490,24 @@ mod tests {
             ),
             (metadata, "02027570016800"),
             (seal, "00ac0203"),
-            (state, "0e04016101620101027879"),
+            (
+                state,
+                "01016101620e02010000000000000000000000000000010002010278790200ff00d00f00000000000000f03f0c0001d00f3ff0000000000000",
+            ),
         ] {
             assert_eq!(hex(&payload), fixed);
         }
+    }
+
+    #[test]
+    fn states_of_the_first_versions_are_read() {
+        let payload = b"\x0e\x04\x01a\x01b\x01\x01\x02xy";
+        let expected = [
+            Record::Series { series: 7, labels: b"\x01a\x01b" },
+            Record::Restored { series: 7, bytes: b"xy", sealed: true, resume: None },
+        ];
+        let expected: Vec<String> = expected.iter().map(|record| format!("{record:?}")).collect();
+        assert_eq!(decode_to_text(KIND_STATE_1, payload).unwrap(), expected);
     }
 
     #[test]

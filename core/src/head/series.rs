@@ -102,6 +102,16 @@ impl Series {
             || !self.chunks.overlapping(range).is_empty()
     }
 
+    /// What finds it by its labels.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The chunk that samples are appended to.
+    pub fn open(&self) -> &XorEncoder {
+        &self.open
+    }
+
     /// The sealed chunks.
     pub fn chunks(&self) -> &ChunkList {
         &self.chunks
@@ -152,10 +162,19 @@ impl SeriesTable {
         fingerprint: Fingerprint,
         encoded_labels: &[u8],
     ) -> Option<SeriesRef> {
+        self.find_by(fingerprint, |list| symbols.are(list, encoded_labels))
+    }
+
+    /// The series with this fingerprint whose labels, as symbols, are `same`.
+    #[inline]
+    pub(super) fn find_by(
+        &self,
+        fingerprint: Fingerprint,
+        same: impl Fn(&[u8]) -> bool,
+    ) -> Option<SeriesRef> {
         let same = |&number: &SeriesRef| {
             self.get(number).is_some_and(|series| {
-                series.fingerprint == fingerprint
-                    && symbols.are(self.symbols_of(series), encoded_labels)
+                series.fingerprint == fingerprint && same(self.symbols_of(series))
             })
         };
         self.table.find(hash(fingerprint), same).copied()

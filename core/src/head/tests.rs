@@ -121,9 +121,10 @@ fn a_checkpoint_restores_sealed_and_open_chunks() {
     live.apply(&Record::Samples { series: 0, samples: &samples(0..200) });
     let mut restored = head_with(&[0]);
     let sealed = live.backlog().iter().next().unwrap().1.bytes.clone();
-    restored.apply(&Record::Restored { series: 0, bytes: &sealed, sealed: true });
-    let open = live.series(0).unwrap().open_bytes();
-    restored.apply(&Record::Restored { series: 0, bytes: open, sealed: false });
+    let restore = |bytes, sealed, resume| Record::Restored { series: 0, bytes, sealed, resume };
+    restored.apply(&restore(&sealed, true, None));
+    let open = live.series(0).unwrap().open();
+    restored.apply(&restore(open.bytes(), false, Some(open.state())));
     for head in [&mut live, &mut restored] {
         head.apply(&Record::Samples { series: 0, samples: &samples(150..260) });
         assert_eq!(times(head, 0), (0..260).collect::<Vec<_>>());

@@ -49,7 +49,7 @@ impl Symbols {
     }
 
     /// The symbol of a pair in canonical encoding, made if it has none. It is part of a label set, hence fits in a page.
-    fn intern(&mut self, pair: &[u8]) -> Symbol {
+    pub fn intern(&mut self, pair: &[u8]) -> Symbol {
         let Symbols { pages, starts, table, .. } = self;
         let entry = table.entry(
             xxh3_64(pair),
@@ -148,7 +148,7 @@ impl Symbols {
 
     /// The pair called `symbol` in canonical encoding.
     #[inline]
-    fn encoded(&self, symbol: Symbol) -> &[u8] {
+    pub fn encoded(&self, symbol: Symbol) -> &[u8] {
         pair_of(&self.pages, &self.starts, symbol)
     }
 

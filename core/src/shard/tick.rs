@@ -22,13 +22,15 @@ use crate::head::record::{
     KIND_DELETED, KIND_DETAIL, KIND_EXEMPLARS, KIND_METADATA, KIND_OUT_OF_ORDER, KIND_STATE,
     Record, StateEncoder, encode_deleted, encode_metadata,
 };
+use crate::head::series::Series;
 use crate::index::SeriesRef;
+use crate::index::symbols::SymbolList;
 use crate::limits::{
-    CHECKPOINT_CHUNKS_MAX, CHECKPOINT_SEGMENTS_MIN, CHECKPOINT_SLICE_BYTES, CHUNK_BATCH_BYTES_MAX,
-    IDLE_MS, IDLE_SERIES_PER_TICK, SPILL_BYTES, SPILL_BYTES_MAX, SPILL_BYTES_MIN,
+    CHECKPOINT_SEGMENTS_MIN, CHECKPOINT_SLICE_BYTES, CHUNK_BATCH_BYTES_MAX, IDLE_MS,
+    IDLE_SERIES_PER_TICK, SPILL_BYTES, SPILL_BYTES_MAX, SPILL_BYTES_MIN,
 };
 use crate::model::columns::SampleColumns;
-use crate::model::time::TimeRange;
+use crate::model::time::{TimeRange, TimestampMs};
 use crate::runtime::{self, yield_if_needed};
 
 impl Shard {
@@ -61,6 +63,13 @@ struct Spilling {
     key: u32,
     chunk: ChunkRef,
     bytes: Rc<[u8]>,
+}
+
+/// How far a checkpoint has come: the next series, and of that the end of the last chunk that is written already.
+#[derive(Clone, Copy, Default)]
+struct StatePosition {
+    number: SeriesRef,
+    after_ms: Option<TimestampMs>,
 }
 
 impl Inner {
@@ -140,13 +149,14 @@ impl Inner {
     pub(super) async fn checkpoint(&self) -> Result<()> {
         let cut = self.wal.cut().await?;
         let mut writer = CheckpointWriter::begin(&self.disk, &self.directory).await?;
-        let (mut first, mut payload) = (0, Vec::new());
+        let (mut from, mut encoder, mut payload) =
+            (StatePosition::default(), StateEncoder::new(), Vec::new());
         loop {
-            let next = self.head.borrow().encode_states(first, &mut payload);
+            let next = self.head.borrow().encode_states(from, &mut encoder, &mut payload);
             let Some(next) = next else { break };
             writer.write(KIND_STATE, &payload).await?;
             yield_if_needed().await;
-            first = next;
+            from = next;
         }
         let details = self.head.borrow().details().encode(CHECKPOINT_SLICE_BYTES);
         for payload in details {
@@ -219,33 +229,50 @@ impl Head {
             .collect()
     }
 
-    /// Fills `payload` with a slice of the series from number `first` on; the number to go on with, `None` when there are no more.
-    fn encode_states(&self, first: SeriesRef, payload: &mut Vec<u8>) -> Option<SeriesRef> {
-        payload.clear();
-        let (mut encoder, mut chunks) = (StateEncoder::new(), Vec::new());
+    /// Fills `payload` with a slice of the series from `from` on; where to go on, `None` when there are no more.
+    fn encode_states(
+        &self,
+        mut from: StatePosition,
+        encoder: &mut StateEncoder,
+        payload: &mut Vec<u8>,
+    ) -> Option<StatePosition> {
         let end = self.next_series();
-        let mut number = first;
-        while number < end && payload.len() < CHECKPOINT_SLICE_BYTES {
-            if let Some(series) = self.series(number)
-                && let Some(labels) = self.labels(number)
-            {
-                chunks.clear();
-                chunks.extend(series.chunks().as_slice().iter().filter_map(|chunk| {
-                    match chunk.place() {
-                        Place::Memory { key } => {
-                            self.backlog().get(key).map(|sealed| (true, &*sealed.bytes))
-                        }
-                        Place::File { .. } => None,
-                    }
-                }));
-                chunks.extend(
-                    Some(series.open_bytes()).filter(|b| !b.is_empty()).map(|b| (false, b)),
-                );
-                encoder.push_split(payload, number, labels.encoded(), &chunks);
-            }
-            number += 1;
+        let is_last = from.number >= end;
+        while from.number < end && encoder.byte_len() < CHECKPOINT_SLICE_BYTES {
+            let series = self.series(from.number);
+            let left = series.and_then(|series| self.encode_state(from, series, encoder));
+            from = left.unwrap_or(StatePosition { number: from.number + 1, after_ms: None });
         }
-        (number > first).then_some(number)
+        payload.clear();
+        encoder.finish(self.symbols(), payload);
+        (!is_last).then_some(from)
+    }
+
+    /// Adds one series; where to go on if its chunks do not all go into this record.
+    fn encode_state(
+        &self,
+        from: StatePosition,
+        series: &Series,
+        encoder: &mut StateEncoder,
+    ) -> Option<StatePosition> {
+        let labels = SymbolList::new(self.symbols_of(series));
+        encoder.begin(self.symbols(), from.number, series.fingerprint(), labels);
+        for chunk in series.chunks().as_slice() {
+            let end_ms = chunk.range().end_ms;
+            let Place::Memory { key } = chunk.place() else { continue };
+            let Some(sealed) = self.backlog().get(key) else { continue };
+            if from.after_ms.is_some_and(|after_ms| end_ms <= after_ms) {
+                continue;
+            }
+            encoder.push_sealed(&sealed.bytes);
+            if encoder.byte_len() >= CHECKPOINT_SLICE_BYTES {
+                return Some(StatePosition { after_ms: Some(end_ms), ..from });
+            }
+        }
+        if series.open().count() > 0 {
+            encoder.push_open(series.open());
+        }
+        None
     }
 
     /// Everything that was deleted, in records of bounded length.
@@ -277,22 +304,5 @@ impl Head {
             }
         }
         payloads
-    }
-}
-
-impl StateEncoder {
-    /// Adds one series, in as many entries as its chunks need.
-    fn push_split(
-        &mut self,
-        out: &mut Vec<u8>,
-        series: SeriesRef,
-        labels: &[u8],
-        chunks: &[(bool, &[u8])],
-    ) {
-        let first = chunks.len().min(CHECKPOINT_CHUNKS_MAX);
-        self.push(out, series, labels, &chunks[..first]);
-        for more in chunks[first..].chunks(CHECKPOINT_CHUNKS_MAX) {
-            self.push(out, series, labels, more);
-        }
     }
 }
