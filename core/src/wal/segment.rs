@@ -123,10 +123,15 @@ pub(super) async fn retire(
 ) -> disk::Result<Option<PathBuf>> {
     let path = path(directory, segment.id);
     let spare = (keep && !segment.tainted).then(|| spare_path(directory, segment.id));
-    match &spare {
-        Some(spare) => disk.rename(&path, spare).await?,
-        None => disk.remove(&path).await?,
-    }
+    let taken = match &spare {
+        Some(spare) => disk.rename(&path, spare).await,
+        None => disk.remove(&path).await,
+    };
+    let gone = match taken {
+        // An earlier attempt came this far, and could not make it durable. What became of the file is found when the log is opened.
+        Err(error) if error.is_not_found() => true,
+        taken => taken.map(|()| false)?,
+    };
     disk.sync_dir(directory).await?;
-    Ok(spare)
+    Ok(spare.filter(|_| !gone))
 }

@@ -7,4 +7,5 @@ mod clock;
 mod crash;
 mod faults;
 mod kill;
+mod maintenance;
 mod shard;

@@ -43,6 +43,7 @@ struct Faults {
     crash: Option<u64>,
     no_space: Option<u64>,
     sync: Option<u64>,
+    input_output: Option<u64>,
     every_sync: bool,
 }
 
@@ -103,6 +104,12 @@ impl SimDisk {
     pub fn fail_sync_after(&self, operations: u64) {
         let mut state = self.0.borrow_mut();
         state.faults.sync = Some(state.operations + operations);
+    }
+
+    /// Lets `operations` more succeed; the next, whatever it is, fails with EIO and has no effect. Later ones succeed.
+    pub fn fail_operation_after(&self, operations: u64) {
+        let mut state = self.0.borrow_mut();
+        state.faults.input_output = Some(state.operations + operations);
     }
 
     /// Lets every sync of a file fail from now on.
@@ -272,7 +279,11 @@ impl State {
             return Err(crashed());
         }
         let full = self.is_full();
+        let fails = self.faults.input_output.take_if(|at| self.operations >= *at).is_some();
         self.operations += 1;
+        if fails {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
         if need == Need::Space && full {
             return Err(io::Error::from_raw_os_error(libc::ENOSPC));
         }
