@@ -145,7 +145,7 @@ struct Header {
 }
 
 const HEADERS: [Header; 4] = [
-    Header { is: |path| path.ends_with(".wal"), copies: &[0, 2048], covered: |_| 48 },
+    Header { is: |path| path.contains(".wal"), copies: &[0, 2048], covered: |_| 48 },
     Header { is: |path| path.contains("/chunks/"), copies: &[0], covered: |_| 16 },
     Header { is: |path| path.ends_with("/catalog"), copies: &[0], covered: |len| len - 4 },
     Header { is: |path| path.ends_with("/checkpoint"), copies: &[0], covered: |_| 12 },
