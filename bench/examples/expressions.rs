@@ -21,7 +21,7 @@ use tidemark_core::runtime::sim::{self, SimDisk};
 use tidemark_core::shard::{Shard, ShardOptions};
 use tidemark_core::shards::Shards;
 use tidemark_query::api::Params;
-use tidemark_query::api::query::{QuerySettings, RangeRequest, answer};
+use tidemark_query::api::query::{Format, QuerySettings, RangeRequest, answer};
 use tidemark_query::engine::{Engine, EngineOptions, QueryOptions};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -104,7 +104,7 @@ async fn measure(
             _ => engine.range(query, start_ms, end_ms, step_ms, &options).await?,
         };
         samples = result.stats.samples_read;
-        std::hint::black_box(answer(Ok(result), &settings));
+        std::hint::black_box(answer(Ok(result), &settings, Format::Json));
         best = best.min(began.elapsed());
     }
     Ok((best, samples))

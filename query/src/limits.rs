@@ -58,3 +58,6 @@ pub const SEARCH_TERMS_MAX: usize = 32;
 
 /// Longest text, in characters, that a search compares; what is longer is only looked for.
 pub const SEARCH_TEXT_MAX: usize = 4_096;
+
+/// Values after which a record batch of an answer in columns ends.
+pub const ARROW_BATCH_VALUES: usize = 8 << 10;

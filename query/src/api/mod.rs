@@ -9,8 +9,10 @@
 //! * [`search`]: names and values that fit what someone types;
 //! * [`exemplars`] answers `query_exemplars`;
 //! * [`federate`], [`remote_read`]: samples as they are stored, for other servers;
+//! * [`arrow`]: values in columns;
 //! * [`json`], [`value_json`], [`tree_json`]: bytes.
 
+pub mod arrow;
 pub mod exemplars;
 pub mod federate;
 pub mod json;

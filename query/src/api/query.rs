@@ -3,6 +3,7 @@
 
 use tidemark_core::model::time::TimestampMs;
 
+use super::arrow::{self, ARROW};
 use super::json;
 use super::params::{Params, bad_data, invalid};
 use super::response::{Notes, Response, failure, success, success_in_pieces};
@@ -140,8 +141,42 @@ impl RangeRequest {
     }
 }
 
+/// How a value is rendered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// JSON.
+    Json,
+    /// Columns, where the value has them.
+    Arrow,
+}
+
+impl Format {
+    /// What a client prefers that sends this `Accept`; JSON unless it names the other.
+    pub fn of(accept: &str) -> Self {
+        let weight = |wanted: &str| {
+            let weights = accept.split(',').filter_map(|clause| {
+                let mut parts = clause.split(';').map(str::trim);
+                let named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
+                let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
+                named.then_some(weight.unwrap_or(1.0))
+            });
+            weights.fold(0.0, f32::max)
+        };
+        let arrow = weight(ARROW);
+        if arrow > 0.0 && arrow >= weight("application/json") {
+            Format::Arrow
+        } else {
+            Format::Json
+        }
+    }
+}
+
 /// Renders what the engine gave.
-pub fn answer(result: Result<QueryResult, QueryError>, settings: &QuerySettings) -> Response {
+pub fn answer(
+    result: Result<QueryResult, QueryError>,
+    settings: &QuerySettings,
+    format: Format,
+) -> Response {
     let QueryResult { mut value, mut warnings, infos, mut stats } = match result {
         Ok(result) => result,
         // What is wrong with the text is wrong with the parameter.
@@ -156,6 +191,12 @@ pub fn answer(result: Result<QueryResult, QueryError>, settings: &QuerySettings)
     warnings.extend(settings.stats_warning());
     let explain = stats.explain.take();
     let stats = (!settings.stats.is_empty()).then_some(stats);
+    let plain = stats.is_none() && explain.is_none();
+    if format == Format::Arrow && plain && arrow::has_columns(&value) {
+        return arrow::answer(value, &warnings, &infos).unwrap_or_else(|error| {
+            failure(&QueryError::new(ErrorType::Internal, error.to_string()))
+        });
+    }
     let mut data = QueryData::new(value, stats, explain);
     success_in_pieces(warnings, infos, move |out| data.write(out))
 }
@@ -252,10 +293,26 @@ mod tests {
             infos: vec![],
             stats: QueryStats::default(),
         };
-        let answer = answer(Ok(result), &request.settings);
+        let answer = answer(Ok(result), &request.settings, Format::Json);
         let text = String::from_utf8(answer.body.to_vec()).unwrap();
         assert!(text.contains(r#""result":[{"metric":{},"value":[0,"1"]}],"stats""#), "{text}");
         assert!(text.contains(r#"["results truncated due to limit","value \"yes\" for"#), "{text}");
+    }
+
+    #[test]
+    fn columns_are_for_who_prefers_them() {
+        for (accept, expected) in [
+            ("", Format::Json),
+            ("*/*", Format::Json),
+            ("application/json", Format::Json),
+            ("application/vnd.apache.arrow.stream", Format::Arrow),
+            ("application/vnd.apache.arrow.stream;q=0", Format::Json),
+            ("application/json;q=0.5, Application/vnd.apache.arrow.stream; q=0.9", Format::Arrow),
+            ("application/json, application/vnd.apache.arrow.stream;q=0.9", Format::Json),
+            ("application/vnd.apache.arrow.stream, application/json", Format::Arrow),
+        ] {
+            assert_eq!(Format::of(accept), expected, "{accept}");
+        }
     }
 
     #[test]

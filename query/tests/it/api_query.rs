@@ -1,7 +1,7 @@
 //! What `query` and `query_range` answer over stored series, byte for byte as Prometheus does.
 
 use tidemark_core::shards::Shards;
-use tidemark_query::api::query::{InstantRequest, RangeRequest, answer};
+use tidemark_query::api::query::{Format, InstantRequest, RangeRequest, answer};
 use tidemark_query::api::{Params, Response, failure};
 use tidemark_query::engine::{Engine, EngineOptions, QueryOptions};
 
@@ -14,7 +14,7 @@ async fn instant(engine: &Engine, query: &str) -> Response {
     };
     let settings = &request.settings;
     let options = QueryOptions::default();
-    answer(engine.instant(&settings.query, request.time_ms, &options).await, settings)
+    answer(engine.instant(&settings.query, request.time_ms, &options).await, settings, Format::Json)
 }
 
 async fn range(engine: &Engine, query: &str) -> Response {
@@ -25,7 +25,7 @@ async fn range(engine: &Engine, query: &str) -> Response {
     let (start, end, step) = (request.start_ms, request.end_ms, request.step_ms);
     let settings = &request.settings;
     let options = QueryOptions::default();
-    answer(engine.range(&settings.query, start, end, step, &options).await, settings)
+    answer(engine.range(&settings.query, start, end, step, &options).await, settings, Format::Json)
 }
 
 fn check(response: &Response, status: u16, body: &str) {

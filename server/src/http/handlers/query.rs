@@ -8,10 +8,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{CONTENT_ENCODING, HeaderValue};
+use http::header::{ACCEPT, CONTENT_ENCODING, HeaderValue};
 use tidemark_core::runtime::{Queue, clock, spawn_into};
 use tidemark_query::api::federate::Federation;
-use tidemark_query::api::query::{InstantRequest, QuerySettings, RangeRequest};
+use tidemark_query::api::query::{Format, InstantRequest, QuerySettings, RangeRequest};
 use tidemark_query::api::remote_read::Reading;
 use tidemark_query::api::search::{SearchSettings, Searched};
 use tidemark_query::api::{self, Params, Response};
@@ -82,23 +82,30 @@ fn asked(
     }
 }
 
+/// How the client wants values.
+fn preferred(request: &Request) -> Format {
+    let accept = request.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    Format::of(accept.unwrap_or_default())
+}
+
 /// Takes a query off the list of those under way, and renders what the engine gave.
 fn ended(
     running: Running,
     result: Result<QueryResult, QueryError>,
     settings: &QuerySettings,
+    format: Format,
 ) -> Response {
     match &result {
         Ok(result) => running.end(Some(&result.stats), None),
         Err(error) => running.end(None, Some(&error.message)),
     }
-    api::query::answer(result, settings)
+    api::query::answer(result, settings, format)
 }
 
 /// An expression at one time.
 pub(crate) async fn instant(node: Rc<Node>, request: Request) -> Answer {
-    let listed = asked(&request, "/api/v1/query");
-    answered(node, request, |node, params| async move {
+    let (listed, format) = (asked(&request, "/api/v1/query"), preferred(&request));
+    answered(node, request, move |node, params| async move {
         let asked = match InstantRequest::new(&params, clock::now_ms()) {
             Ok(asked) => asked,
             Err(error) => return api::failure(&error),
@@ -107,15 +114,15 @@ pub(crate) async fn instant(node: Rc<Node>, request: Request) -> Answer {
         let running = node.queries.begin(listed(settings, [asked.time_ms, asked.time_ms, 0]));
         let engine = node.engine();
         let result = engine.instant(&settings.query, asked.time_ms, &options(settings)).await;
-        ended(running, result, settings)
+        ended(running, result, settings, format)
     })
     .await
 }
 
 /// An expression over a range of time.
 pub(crate) async fn range(node: Rc<Node>, request: Request) -> Answer {
-    let listed = asked(&request, "/api/v1/query_range");
-    answered(node, request, |node, params| async move {
+    let (listed, format) = (asked(&request, "/api/v1/query_range"), preferred(&request));
+    answered(node, request, move |node, params| async move {
         let asked = match RangeRequest::new(&params) {
             Ok(asked) => asked,
             Err(error) => return api::failure(&error),
@@ -125,7 +132,7 @@ pub(crate) async fn range(node: Rc<Node>, request: Request) -> Answer {
         let running = node.queries.begin(listed(settings, [start, end, step]));
         let engine = node.engine();
         let result = engine.range(&settings.query, start, end, step, &options(settings)).await;
-        ended(running, result, settings)
+        ended(running, result, settings, format)
     })
     .await
 }
