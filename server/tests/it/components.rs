@@ -94,15 +94,28 @@ pub(crate) fn node_exporter() -> Component {
     Component::start(&mut command, port, directory, "/metrics")
 }
 
-/// The example application of `docs/examples/flask-app`, with visitors.
-pub(crate) fn flask_app() -> Component {
-    let (directory, port) = scratch();
+/// The Python that the tests use.
+fn interpreter() -> PathBuf {
     let python = repository().join(".venv/bin/python");
     assert!(
         python.is_file(),
         "there is no .venv with Flask and prometheus-client: scripts/test makes it"
     );
-    let mut command = Command::new(python);
+    python
+}
+
+/// A script that serves metrics on the port it is told.
+pub(crate) fn python(script: &str) -> Component {
+    let (directory, port) = scratch();
+    let mut command = Command::new(interpreter());
+    command.args(["-c", script, &port.to_string()]);
+    Component::start(&mut command, port, directory, "/metrics")
+}
+
+/// The example application of `docs/examples/flask-app`, with visitors.
+pub(crate) fn flask_app() -> Component {
+    let (directory, port) = scratch();
+    let mut command = Command::new(interpreter());
     command.arg(repository().join("docs/examples/flask-app/app.py"));
     command.args(["--port", &port.to_string(), "--visitors", "30"]);
     Component::start(&mut command, port, directory, "/metrics")

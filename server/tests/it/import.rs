@@ -100,7 +100,7 @@ fn the_past_of_a_prometheus_answers_as_it_did_there() {
 
 /// A native histogram and its series, as remote write has them.
 #[derive(Clone, PartialEq, prost::Message)]
-struct WriteRequest {
+pub(crate) struct WriteRequest {
     #[prost(message, repeated, tag = "1")]
     timeseries: Vec<TimeSeries>,
 }
@@ -140,7 +140,7 @@ struct Span {
 }
 
 /// Histograms that grow, and begin anew half way.
-fn histograms(end_ms: i64) -> WriteRequest {
+pub(crate) fn histograms(end_ms: i64) -> WriteRequest {
     let label = |name: &str, value: &str| Label { name: name.into(), value: value.into() };
     let histogram = |step: i64| {
         let n = step % (STEPS / 20) + 1;

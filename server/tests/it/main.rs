@@ -13,6 +13,7 @@ mod harness;
 mod remote_write;
 
 mod api;
+mod bad_calls;
 mod bad_queries;
 mod bad_requests;
 mod bad_targets;
@@ -23,6 +24,7 @@ mod configuration;
 mod conformance;
 mod discovery;
 mod disk_full;
+mod features;
 mod hang_up;
 mod idle;
 mod import;

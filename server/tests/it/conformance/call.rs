@@ -130,7 +130,7 @@ impl Calls<'_> {
         Call { method: self.method(), ..Call::get("/api/v1/query", parameters, check) }
     }
 
-    fn range(&mut self) -> Call {
+    pub(super) fn range(&mut self) -> Call {
         let edges = self.edges();
         let query = Generator::new(&mut self.random, edges).any();
         let start = self.moment(edges);
@@ -192,9 +192,26 @@ impl Calls<'_> {
             "/api/v1/status/runtimeinfo",
             "/api/v1/status/tsdb",
             "/api/v1/status/tsdb?limit=3",
+            "/api/v1/query?query=up&stats=all",
+            "/api/v1/query?query=1&stats=true",
+            "/api/v1/query_exemplars?query=up&start=0&end=1",
+            "/api/v1/query_exemplars?query=up&start=2&end=1",
+            "/api/v1/query_exemplars?query=sum(&start=1&end=2",
+            "/api/v1/query_exemplars?query=up&start=x&end=2",
+            "/api/v1/admin/tsdb/snapshot?skip_head=nonsense",
             "/api/v1/status/walreplay",
         ];
-        let pages = ["/-/healthy", "/-/ready", "/metrics", "/api/v1/nothing", "/nothing"];
+        let pages = [
+            "/-/healthy",
+            "/-/ready",
+            "/metrics",
+            "/api/v1/nothing",
+            "/nothing",
+            "/federate",
+            "/federate?match[]=up",
+            "/federate?match[]=up{",
+            "/federate?match[]=%zz",
+        ];
         if self.random.chance(80) {
             Call::get(self.pick(&shape), Vec::new(), Check::Shape)
         } else {

@@ -18,9 +18,11 @@ use tidemark_core::runtime::sim::Random;
 
 use crate::components::prometheus_with;
 use crate::harness::Tidemark;
-use call::Calls;
+use crate::remote_write;
+use call::{Call, Calls, Check};
 use compare::Said;
 use differences::DIFFERENCES;
+use store::Stored;
 
 /// Calls of a run that is not told for how long.
 const CALLS: u64 = 2_000;
@@ -83,4 +85,75 @@ fn random_calls_are_answered_as_prometheus_answers_them() {
         }
     }
     assert!(unexplained == 0, "repeat with scripts/conformance --seed {seed}\n{}", shown.concat());
+}
+
+/// Queries of a run that is not told for how long.
+const KEPT_QUERIES: u64 = 120;
+
+/// Samples that come later than those around them, some in the last hour of the data.
+fn write_late(tidemark: &Tidemark, stored: &[Stored], random: &mut Random) {
+    for _ in 0..3 {
+        let one = &stored[random.below(stored.len() as u64) as usize];
+        let ago = random.below(50 * 60_000) as i64;
+        let labels: Vec<_> = one.labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let sample = (store::END_MS - ago, random.below(1_000) as f64);
+        let body = remote_write::encode(vec![remote_write::series(&labels, &[sample])]);
+        let answer = remote_write::post(&mut tidemark.server.client(), &body).expect("an answer");
+        // One on another sample's time, or of a series that ended long ago, is refused.
+        assert!(matches!(answer.status, 204 | 400), "{}: {}", answer.status, answer.text());
+    }
+}
+
+#[test]
+fn kept_answers_are_those_that_are_computed_anew() {
+    let seed = environment("TIDEMARK_CONFORMANCE_SEED").unwrap_or(1);
+    let time = environment("TIDEMARK_CONFORMANCE_SECONDS").map(Duration::from_secs);
+    let mut random = Random::new(seed);
+    let stored = store::all(&mut random.fork());
+    let tidemark = Tidemark::start_with(
+        "global: {evaluation_interval: 1m}\nstorage: {tsdb: {out_of_order_time_window: 1h}}",
+        &["--storage.retention.time=36500d", "--enable-feature=promql-experimental-functions"],
+    );
+    let mut client = tidemark.server.client();
+    store::write(&mut client, &stored);
+    let mut calls = Calls { random: random.fork(), stored: &stored };
+    let (mut made, mut compared) = (0, 0);
+    let began = Instant::now();
+    while time.map_or(made < KEPT_QUERIES, |time| began.elapsed() < time) {
+        let call = calls.range();
+        made += 1;
+        // A window that slides: forwards, where it was, far ahead, back.
+        for (round, shift) in [0, 1, 2, 2, 9, 0].into_iter().enumerate() {
+            let window = shifted(&call, shift);
+            if round == 3 {
+                write_late(&tidemark, &stored, &mut random);
+            }
+            let kept = Said::new(&window.make(&mut client, dialect::ours));
+            let mut anew = window.clone();
+            anew.parameters.push(("nocache", "1".to_owned()));
+            let anew = Said::new(&anew.make(&mut client, dialect::ours));
+            compared += 1;
+            let difference = compare::difference(&kept, &anew, Check::Value);
+            let exact = kept.body["data"]["result"] == anew.body["data"]["result"];
+            assert!(
+                difference.is_none() && (exact || !kept.is_success()),
+                "repeat with scripts/conformance --seed {seed}\nquery {made}, round {round}: {window}\n{}",
+                difference.unwrap_or_else(|| format!("{}\n{}", kept.body, anew.body))
+            );
+        }
+    }
+    println!("seed {seed}: {made} queries, {compared} kept answers compared, all equal");
+}
+
+/// The same query, so many steps later.
+fn shifted(call: &Call, steps: i64) -> Call {
+    let mut window = call.clone();
+    let step: f64 = call.parameter("step").parse().expect("a step");
+    for (name, value) in &mut window.parameters {
+        if matches!(*name, "start" | "end") {
+            let moment: f64 = value.parse().expect("seconds");
+            *value = format!("{:.3}", moment + step * steps as f64);
+        }
+    }
+    window
 }
