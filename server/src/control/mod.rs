@@ -33,6 +33,7 @@ use tidemark_core::runtime::mailbox::external::{Receiver, Sender, channel, onesh
 use tidemark_ingest::scrape::Discovered;
 
 use crate::limits::{CONTROL_COMMANDS_MAX, CONTROL_UPDATES_MAX};
+use crate::metrics::exposition::Exposition;
 use crate::settings::Settings;
 pub(crate) use mechanisms::ACTED_ON;
 
@@ -41,7 +42,7 @@ pub(crate) enum Command {
     /// Discover what this configuration asks for, and nothing else.
     Configure(Arc<Settings>),
     /// Write the counters.
-    Report(oneshot::Sender<String>),
+    Report(oneshot::Sender<Exposition>),
     /// End.
     Stop,
 }
@@ -72,12 +73,12 @@ impl Door {
         let _ = self.commands.send(Command::Configure(settings)).await;
     }
 
-    /// The counters as Prometheus text; nothing if the thread is gone.
-    pub(crate) async fn report(&self) -> String {
+    /// The counters; none if the thread is gone.
+    pub(crate) async fn report(&self) -> Exposition {
         let (sender, receiver) = oneshot::channel();
         match self.commands.send(Command::Report(sender)).await {
             Ok(()) => receiver.await.unwrap_or_default(),
-            Err(_) => String::new(),
+            Err(_) => Exposition::default(),
         }
     }
 

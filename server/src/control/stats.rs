@@ -129,13 +129,13 @@ impl Stats {
         *self.kubernetes_changes.borrow_mut().entry((role, event)).or_default() += 1;
     }
 
-    /// Everything as Prometheus text.
-    pub(super) fn exposition(&self) -> String {
+    /// Everything.
+    pub(super) fn exposition(&self) -> Exposition {
         let mut text = Exposition::default();
         self.write_plane(&mut text);
         self.write_refreshes(&mut text);
         self.write_mechanisms(&mut text);
-        text.finish()
+        text
     }
 
     fn write_plane(&self, text: &mut Exposition) {

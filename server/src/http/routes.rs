@@ -99,6 +99,7 @@ pub(crate) const ROUTES: &[Route] = routes! {
     GET  "/api/v1/status/config"           => status::config, at_once;
     GET  "/api/v1/status/flags"            => status::flags, at_once;
     GET  "/api/v1/status/runtimeinfo"      => status::runtime;
+    GET  "/api/v1/status/self_metrics"     => status::self_metrics;
     GET  "/api/v1/status/tsdb"             => tsdb::tsdb;
     GET  "/api/v1/status/tsdb/blocks"      => tsdb::blocks;
     GET  "/api/v1/status/walreplay"        => status::wal_replay, at_once;

@@ -177,7 +177,7 @@ mod tests {
         all.merge(&b.snapshot());
         let mut text = Exposition::default();
         all.write(&mut text);
-        let text = text.finish();
+        let text = text.text();
         for line in [
             r#"tidemark_http_requests_total{handler="/x",code="200"} 2"#,
             r#"tidemark_http_requests_total{handler="/x",code="503"} 1"#,

@@ -50,8 +50,8 @@ impl Report {
     }
 }
 
-/// The whole of `/metrics`.
-pub(crate) async fn exposition(node: &Node) -> Result<String, CoreGone> {
+/// All metrics of this server.
+pub(crate) async fn exposition(node: &Node) -> Result<Exposition, CoreGone> {
     let reports = node.on_every_core(Report::of).await?;
     let mut text = Exposition::default();
     text.family(
@@ -90,7 +90,8 @@ pub(crate) async fn exposition(node: &Node) -> Result<String, CoreGone> {
         "When the configuration in force was loaded.",
         load.time_ms as f64 / 1000.0,
     );
-    Ok(text.finish() + &node.control.report().await)
+    text.append(node.control.report().await);
+    Ok(text)
 }
 
 /// A counter of each executor.

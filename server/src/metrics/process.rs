@@ -122,7 +122,7 @@ mod tests {
     fn this_process() {
         let mut text = Exposition::default();
         write(&mut text);
-        let text = text.finish();
+        let text = text.text();
         for name in [
             "process_cpu_seconds_total ",
             "process_resident_memory_bytes ",

@@ -123,6 +123,11 @@ fn what_is_switched_off_says_so() {
     assert_eq!(described.header("content-type"), Some("application/yaml; charset=utf-8"));
     assert!(described.text().contains("\n  /api/v1/query_range:\n"));
     assert_eq!(api(tidemark.url(), "/api/v1/status/tsdb/blocks", &[]), json!({"blocks": []}));
+    let pattern = [("metric_name_pattern", "tidemark_build_info|tidemark_http_.*")];
+    let metrics = api(tidemark.url(), "/api/v1/status/self_metrics", &pattern);
+    assert_eq!(metrics[0]["metric"][0]["gauge"], json!({"value": 1.0}), "{metrics}");
+    assert!(metrics.as_array().is_some_and(|all| all.len() < 10));
+    assert_eq!(tidemark.get("/api/v1/status/self_metrics?metric_name_pattern=(").status, 400);
     let pool = api(tidemark.url(), "/api/v1/scrape_pools/config", &[("scrapePool", "a")]);
     assert!(pool["yaml"].as_str().is_some_and(|yaml| yaml.starts_with("job_name: a\n")), "{pool}");
     let answer = tidemark.get("/api/v1/scrape_pools/config?scrapePool=b");

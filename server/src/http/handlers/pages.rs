@@ -23,7 +23,9 @@ pub(crate) async fn landing(_: Rc<Node>, _: Request) -> Answer {
 /// The server's own metrics.
 pub(crate) async fn metrics(node: Rc<Node>, _: Request) -> Answer {
     match gather::exposition(&node).await {
-        Ok(text) => Answer::new(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
+        Ok(all) => {
+            Answer::new(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", all.text())
+        }
         Err(error) => error.answer(),
     }
 }

@@ -2,12 +2,15 @@
 
 use std::rc::Rc;
 
+use http::StatusCode;
 use serde_json::json;
+use tidemark_core::model::matcher::{MatchOp, Matcher};
 use tidemark_core::runtime::{clock, unblock};
 
 use crate::config::scalars::{ByteSize, Duration};
 use crate::http::answer::Answer;
 use crate::http::request::Request;
+use crate::metrics::gather;
 use crate::node::Node;
 use crate::time::Rfc3339;
 
@@ -61,6 +64,29 @@ pub(crate) async fn runtime(node: Rc<Node>, _: Request) -> Answer {
         "GODEBUG": "",
         "storageRetention": storage_retention(&node),
     }))
+}
+
+/// The server's own metrics as JSON, those that `metric_name_pattern` matches.
+pub(crate) async fn self_metrics(node: Rc<Node>, request: Request) -> Answer {
+    let params = match request.params().await {
+        Ok(params) => params,
+        Err(error) => return error.answer(),
+    };
+    let pattern = match params.get("metric_name_pattern") {
+        "" => None,
+        text => match Matcher::new(MatchOp::Regex, "name", text) {
+            Ok(pattern) => Some(pattern),
+            Err(error) => {
+                let message = format!("invalid metric_name_pattern: {error}");
+                return Answer::api_error(StatusCode::BAD_REQUEST, "bad_data", &message);
+            }
+        },
+    };
+    let wanted = |name: &str| pattern.as_ref().is_none_or(|pattern| pattern.matches(name));
+    match gather::exposition(&node).await {
+        Ok(all) => Answer::data(&all.messages(wanted)),
+        Err(error) => error.answer(),
+    }
 }
 
 /// How far reading the logs has come; it is over once the server is ready.
