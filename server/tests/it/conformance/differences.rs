@@ -119,10 +119,13 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     Difference {
         name: "regular expressions as they were written",
         reason: "2.42 shows them as it wraps them to anchor them.",
-        explains: |_, ours, theirs| {
+        explains: |call, ours, theirs| {
+            let query = call.parameter("query");
+            // What is said to 2.42 in its own words has other columns.
+            let same_text = dialect::ours(query) == dialect::theirs(query);
             let before = |said: &Said| {
                 let (before, _) = said.error().split_once("error parsing regexp")?;
-                Some(before.to_owned())
+                Some(if same_text { before.to_owned() } else { without_places(before) })
             };
             before(ours).is_some() && before(ours) == before(theirs)
         },
