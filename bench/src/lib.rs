@@ -2,8 +2,9 @@
 //!
 //! `tidemark-bench` drives any server that takes Prometheus remote write and answers PromQL. It sends the [data set](dataset)
 //! in [bodies](body) that are encoded once and re-dated at each sending, reads what the server spends from [`process`], and counts
-//! at the end whether everything that was acknowledged is there. Run as an ordinary program with threads and blocking
-//! sockets, it shares nothing with the engine that it measures.
+//! at the end whether everything that was acknowledged is there; or it is the [targets] that a server scrapes. Run as an ordinary
+//! program with threads and blocking sockets (tokio where thousands of connections wait), it shares nothing with the engine that
+//! it measures.
 //!
 //! The three types to know:
 //! * [`dataset::Dataset`]: what is sent;
@@ -25,3 +26,4 @@ pub mod report;
 pub mod results;
 pub mod snappy;
 pub mod systems;
+pub mod targets;

@@ -67,6 +67,7 @@ pub const SYSTEMS: &[System] = &[
             vec![
                 format!("-storageDataPath={}", scratch.join("data").display()),
                 format!("-httpListenAddr=127.0.0.1:{port}"),
+                format!("-promscrape.config={}", scratch.join("config.yml").display()),
                 "-retentionPeriod=90d".into(),
                 "-search.latencyOffset=0s".into(),
                 "-search.maxUniqueTimeseries=3000000".into(),
@@ -85,17 +86,13 @@ impl System {
         SYSTEMS.iter().find(|system| system.name == name)
     }
 
-    /// Starts it with its data under `scratch`, listening on `port`, and waits until it is ready.
+    /// Starts it with its configuration and data under `scratch`, listening on `port`, and waits until it is ready.
     pub fn start(
         &self,
         program: &Path,
         scratch: &Path,
         port: u16,
     ) -> io::Result<(Server, Duration)> {
-        let config = scratch.join("config.yml");
-        if !config.exists() {
-            std::fs::write(&config, "global: {scrape_interval: 15s}\n")?;
-        }
         let mut command = Command::new(program);
         command.args((self.arguments)(scratch, port)).current_dir(scratch);
         let mut server = Server::start(&mut command, port, &scratch.join("log"))?;
@@ -182,8 +179,14 @@ impl Target {
 
     /// Starts a system with a scratch directory under `parent`; both end with this value.
     pub fn start(choice: &Choice, parent: &Path) -> io::Result<Self> {
+        Self::start_with(choice, parent, "global: {scrape_interval: 15s}\n")
+    }
+
+    /// The same with a configuration in Prometheus' format.
+    pub fn start_with(choice: &Choice, parent: &Path, config: &str) -> io::Result<Self> {
         let system = System::named(choice.name).expect("a choice names a known system");
         let scratch = tempfile::Builder::new().prefix("tidemark-bench-").tempdir_in(parent)?;
+        std::fs::write(scratch.path().join("config.yml"), config)?;
         let port = free_port()?;
         let (server, _) = system.start(&choice.program, scratch.path(), port)?;
         let (url, pid) = (server.url.clone(), Some(server.pid()));

@@ -7,9 +7,10 @@ mod mixed;
 mod query;
 mod restart;
 mod scale;
+mod scrape;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Parser, Subcommand};
@@ -53,6 +54,8 @@ enum Measurement {
     Disk(disk::Options),
     /// A million series: memory, one query over all of them, restarts.
     Scale(scale::Options),
+    /// Thousands of targets scraped: CPU, memory, missed intervals, how flat the schedule is.
+    Scrape(scrape::Options),
 }
 
 /// Whom to measure, and how to report.
@@ -89,8 +92,8 @@ pub fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let common = measurement.common_mut().clone();
     let mut rows = Vec::new();
     for _ in 0..common.runs.max(1) {
-        for target in common.targets() {
-            rows.extend(measurement.run(&mut target?)?);
+        for system in common.systems() {
+            rows.extend(measurement.run(system)?);
         }
     }
     let report = Report { command, rows: crate::report::medians(rows) };
@@ -103,14 +106,15 @@ pub fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
 }
 
 impl Measurement {
-    fn run(&self, target: &mut Target) -> Outcome {
+    fn run(&self, system: System<'_>) -> Outcome {
         match self {
-            Self::Ingest(options) => ingest::run(options, target),
-            Self::Query(options) => query::run(options, target),
-            Self::Mixed(options) => mixed::run(options, target),
-            Self::Restart(options) => restart::run(options, target),
-            Self::Disk(options) => disk::run(options, target),
-            Self::Scale(options) => scale::run(options, target),
+            Self::Ingest(options) => ingest::run(options, &mut system.target()?),
+            Self::Query(options) => query::run(options, &mut system.target()?),
+            Self::Mixed(options) => mixed::run(options, &mut system.target()?),
+            Self::Restart(options) => restart::run(options, &mut system.target()?),
+            Self::Disk(options) => disk::run(options, &mut system.target()?),
+            Self::Scale(options) => scale::run(options, &mut system.target()?),
+            Self::Scrape(options) => scrape::run(options, system),
         }
     }
 
@@ -122,15 +126,43 @@ impl Measurement {
             Self::Restart(options) => &mut options.common,
             Self::Disk(options) => &mut options.common,
             Self::Scale(options) => &mut options.common,
+            Self::Scrape(options) => &mut options.common,
+        }
+    }
+}
+
+/// A system whose turn has not come yet.
+enum System<'a> {
+    Running { url: &'a str, pid: Option<u32> },
+    Installed { choice: &'a Choice, scratch: &'a Path },
+}
+
+impl System<'_> {
+    /// Starts it with the least configuration, or takes the one that runs.
+    fn target(&self) -> std::io::Result<Target> {
+        match *self {
+            Self::Running { url, pid } => Ok(Target::running(url.to_owned(), pid)),
+            Self::Installed { choice, scratch } => Target::start(choice, scratch),
+        }
+    }
+
+    /// Starts it with this configuration.
+    fn target_with(&self, config: &str) -> std::io::Result<Target> {
+        match *self {
+            Self::Running { .. } => Err(std::io::Error::other(
+                "it needs --start: the server is to have a configuration",
+            )),
+            Self::Installed { choice, scratch } => Target::start_with(choice, scratch, config),
         }
     }
 }
 
 impl Common {
-    /// Each system in turn, started when its turn comes, so that they do not share the machine.
-    fn targets(&self) -> impl Iterator<Item = std::io::Result<Target>> {
-        let running = self.url.iter().map(|url| Ok(Target::running(url.clone(), self.pid)));
-        running.chain(self.start.iter().map(|choice| Target::start(choice, &self.scratch)))
+    /// The systems, each of which starts when its turn comes, so that they do not share the machine.
+    fn systems(&self) -> impl Iterator<Item = System<'_>> {
+        let running = self.url.iter().map(|url| System::Running { url, pid: self.pid });
+        let installed = |choice| System::Installed { choice, scratch: &self.scratch };
+        running.chain(self.start.iter().map(installed))
     }
 }
 
