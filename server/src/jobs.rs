@@ -15,7 +15,7 @@ use tidemark_ingest::scrape::{
 };
 
 use crate::config::Config;
-use crate::config::http_client::{HttpClientConfig, ProxyConfig};
+use crate::config::http_client::{HttpClientConfig, ProxyConfig, TlsConfig};
 use crate::config::relabel::RelabelConfig;
 use crate::config::scrape::ScrapeConfig;
 use crate::http::client::{Client, ClientError, ClientOptions};
@@ -104,20 +104,39 @@ fn rule(config: &RelabelConfig, legacy_names: bool) -> Result<Rule, String> {
     Rule::new(options).map_err(|e| e.to_string())
 }
 
-/// One client a job, found by the name that ingest puts on each request.
+/// One client a job, found by the name that ingest puts on each request, and what it was made of.
 #[derive(Default)]
-pub(crate) struct Clients(BTreeMap<Arc<str>, Rc<Client>>);
+pub(crate) struct Clients(BTreeMap<Arc<str>, (HttpClientConfig, Rc<Client>)>);
 
 impl Clients {
     /// The clients of a configuration; `Err` names the job whose headers cannot be.
     pub(crate) fn of(config: &Config) -> Result<Self, String> {
+        Clients::default().followed_by(config)
+    }
+
+    /// The clients of the configuration that comes after this one. Those of jobs that reach their targets as before stay, with
+    /// their connections and tokens; but for those whose certificates lie in files, which are read anew.
+    fn followed_by(&self, config: &Config) -> Result<Self, String> {
         let named = |job: &ScrapeConfig| {
-            let client = client_of(&job.http)
-                .map_err(|e| format!("scrape config {:?}: {e}", job.job_name))?;
-            Ok((Arc::from(job.job_name.as_str()), client))
+            let name = Arc::from(job.job_name.as_str());
+            let client = match self.0.get(&name) {
+                Some((made_of, client)) if *made_of == job.http && !reads_certificates(made_of) => {
+                    Rc::clone(client)
+                }
+                _ => client_of(&job.http).map_err(|e| format!("scrape config {name:?}: {e}"))?,
+            };
+            Ok((name, (job.http.clone(), client)))
         };
         config.scrape_configs.iter().map(|job| named(job)).collect::<Result<_, _>>().map(Clients)
     }
+}
+
+fn reads_certificates(config: &HttpClientConfig) -> bool {
+    let of_tokens = config.oauth2.as_ref().map(|oauth2| &oauth2.tls_config);
+    let files = |tls: &TlsConfig| {
+        [&tls.ca_file, &tls.cert_file, &tls.key_file].iter().any(|file| !file.is_empty())
+    };
+    [Some(&config.tls_config), of_tokens].into_iter().flatten().any(files)
 }
 
 /// A client as configured; `Err` says what cannot be.
@@ -150,9 +169,11 @@ pub(crate) fn client_of(config: &HttpClientConfig) -> Result<Rc<Client>, String>
 pub(crate) struct CurrentClients(RefCell<Rc<Clients>>);
 
 impl CurrentClients {
-    /// Those of another configuration.
-    pub(crate) fn replace(&self, clients: Clients) {
+    /// Takes over another configuration.
+    pub(crate) fn follow(&self, config: &Config) -> Result<(), String> {
+        let clients = self.0.borrow().followed_by(config)?;
         *self.0.borrow_mut() = Rc::new(clients);
+        Ok(())
     }
 }
 
@@ -165,7 +186,7 @@ impl Fetch for CurrentClients {
         let clients = Rc::clone(&self.0.borrow());
         async move {
             let job = request.extensions().get::<JobName>();
-            let client = job.and_then(|name| clients.0.get(&name.0));
+            let client = job.and_then(|name| clients.0.get(&name.0)).map(|(_, client)| client);
             let client = client.ok_or_else(|| FetchError::Broken("its job is gone".to_owned()))?;
             let place = request.uri().to_string();
             let fetched = client.fetch(request, &limits).await;
@@ -210,5 +231,25 @@ mod tests {
         assert_eq!(job.relabel_rules.len(), 1);
         assert!(job.honor_labels && job.honor_timestamps);
         assert!(Clients::of(&config).unwrap().0.contains_key("a"));
+    }
+
+    #[test]
+    fn a_client_stays_while_its_job_reaches_targets_as_before() {
+        let load = |fields: &str| {
+            let text = format!("scrape_configs:\n- {{job_name: a, {fields}}}\n");
+            load_text("x", &text, Path::new("")).unwrap()
+        };
+        let stays = |before: &str, after: &str| {
+            let before = Clients::of(&load(before)).unwrap();
+            let after = before.followed_by(&load(after)).unwrap();
+            Rc::ptr_eq(&before.0["a"].1, &after.0["a"].1)
+        };
+        let login = |password: &str| format!("basic_auth: {{username: u, password: {password}}}");
+        let files = "tls_config: {ca_file: ca.pem}";
+        assert!(stays("scrape_interval: 7s", "scrape_interval: 8s, honor_labels: true"));
+        assert!(stays(&login("x"), &login("x")));
+        assert!(!stays(&login("x"), &login("y")));
+        assert!(!stays("", "follow_redirects: false"));
+        assert!(!stays(files, files), "the file may have changed");
     }
 }

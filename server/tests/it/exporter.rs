@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ pub(crate) enum Answer {
 /// A listening exporter; its threads end with the test's process.
 pub(crate) struct Exporter {
     address: String,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Exporter {
@@ -31,13 +33,21 @@ impl Exporter {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address").to_string();
         let answer = Arc::new(answer);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                count.fetch_add(1, Ordering::Relaxed);
                 let answer = Arc::clone(&answer);
                 thread::spawn(move || serve(stream, &*answer));
             }
         });
-        Self { address }
+        Self { address, connections }
+    }
+
+    /// How often somebody has connected.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// One that always exposes the same text.

@@ -50,6 +50,28 @@ fn sighup_takes_the_new_configuration() {
 }
 
 #[test]
+fn a_reload_leaves_connections_alone_where_nothing_changed() {
+    let (kept, other) = (Exporter::with_text("kept 1\n"), Exporter::with_text("other 1\n"));
+    let tidemark = Tidemark::start(&config(&[("kept", kept.address())]));
+    let scrapes = || value(tidemark.url(), "count_over_time(kept[1h])").unwrap_or_default();
+    eventually("it is scraped", || (scrapes() >= 2.0).then_some(()));
+    for name in ["one", "two", "three"] {
+        let both = config(&[("kept", kept.address()), (name, other.address())]);
+        std::fs::write(tidemark.config(), both).expect("written");
+        let response =
+            tidemark.server.client().request("POST", "/-/reload", &[], &[]).expect("an answer");
+        assert!(response.is_success(), "{}", response.text());
+        let before = scrapes();
+        eventually("scraping goes on", || (scrapes() > before + 1.0).then_some(()));
+        eventually("the other is scraped", || {
+            value(tidemark.url(), &format!("up{{job=\"{name}\"}}"))
+        });
+    }
+    assert_eq!((kept.connections(), other.connections()), (1, 3));
+    assert_eq!(value(tidemark.url(), "min_over_time(up{job=\"kept\"}[1h])"), Some(1.0));
+}
+
+#[test]
 fn sigterm_ends_cleanly_and_everything_is_there_again() {
     let mut tidemark = Tidemark::start("");
     let time_ms = now_ms();
