@@ -26,6 +26,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use hashbrown::HashTable;
 use tidemark_core::index::SeriesRef;
 use tidemark_core::limits::{SERIES_NUMBER_END, SHARDS_MAX};
+use tidemark_core::model::tenant::Tenant;
 use xxhash_rust::xxh3::xxh3_128_with_secret;
 
 use crate::limits::KNOWN_SERIES_MAX;
@@ -41,6 +42,18 @@ pub struct Known {
     pub shard: u32,
     /// Its number there.
     pub number: SeriesRef,
+}
+
+impl SeriesKey {
+    /// The key of nobody in particular: within it, every key is itself.
+    pub const NEUTRAL: SeriesKey = SeriesKey(0);
+
+    /// This key of a series, within what `of` stands for.
+    #[inline]
+    #[must_use]
+    pub fn within(self, of: SeriesKey) -> SeriesKey {
+        SeriesKey(self.0 ^ of.0)
+    }
 }
 
 const NUMBER_BITS: u32 = 30;
@@ -130,6 +143,11 @@ impl KnownSeries {
     #[inline]
     pub fn key(&self, name: &[u8]) -> SeriesKey {
         SeriesKey(xxh3_128_with_secret(name, &self.secret))
+    }
+
+    /// What tells the keys of a tenant from those of others, who may name their series by the same bytes.
+    pub fn key_of_tenant(&self, tenant: &Tenant) -> SeriesKey {
+        self.key(tenant.name().as_bytes())
     }
 
     /// Where the series is, if it was learned.
@@ -263,6 +281,17 @@ mod tests {
         series.forget_unused();
         assert_eq!((series.len(), series.find(kept)), (1, Some(known(1))));
         assert!(series.byte_len() <= 200);
+    }
+
+    #[test]
+    fn tenants_have_keys_of_their_own() {
+        let series = fixed();
+        let tenant = |name| series.key_of_tenant(&Tenant::parse(name).unwrap());
+        let key = series.key(b"a");
+        assert_eq!(key.within(SeriesKey::NEUTRAL), key);
+        assert_eq!(key.within(tenant("a")), key.within(tenant("a")));
+        assert_ne!(key.within(tenant("a")), key.within(tenant("b")));
+        assert_ne!(key.within(tenant("a")), key);
     }
 
     #[test]

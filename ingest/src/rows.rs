@@ -17,6 +17,7 @@
 //! place of labels. After [`Rows::clear`] all memory is used again, so that a
 //! connection decodes body after body without allocating. Owned by the task that decodes.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use tidemark_core::model::histogram::FloatHistogram;
 use tidemark_core::model::labels::{Fingerprint, push_pair};
 use tidemark_core::model::metadata::Metadata;
 use tidemark_core::model::sample::Sample;
+use tidemark_core::model::tenant::{TENANT_LABEL, Tenant};
 use tidemark_core::model::time::TimestampMs;
 
 use crate::known::{Known, SeriesKey};
@@ -111,6 +113,8 @@ pub struct Rows {
     keyed: Vec<(u32, SeriesKey)>,
     /// What histograms and exemplars weigh, in samples.
     extra_weight: usize,
+    /// Whose they are, where tenants are told apart.
+    tenant: Option<Tenant>,
     open: Open,
 }
 
@@ -209,7 +213,19 @@ impl Rows {
         self.metadata.clear();
         self.keyed.clear();
         self.extra_weight = 0;
+        self.tenant = None;
         self.open.pairs.clear();
+    }
+
+    /// Makes every series that ends from now on, until [`Rows::clear`], one of `tenant`. One that brings the label of tenants
+    /// itself is refused as any other that has a label twice.
+    pub fn set_tenant(&mut self, tenant: Option<Tenant>) {
+        self.tenant = tenant;
+    }
+
+    /// Whose rows these are, where tenants are told apart.
+    pub fn tenant(&self) -> Option<&Tenant> {
+        self.tenant.as_ref()
     }
 
     /// Starts a series; one that was started and not ended is forgotten.
@@ -309,6 +325,12 @@ impl Rows {
     /// an error it is still open, so that it can be named; [`Rows::begin_series`] forgets it.
     #[inline]
     pub fn end_series(&mut self) -> Result<(), LabelError> {
+        if let Some(tenant) = self.tenant.take() {
+            // Empty for the anonymous one: then it is none, but its name counts where duplicates are looked for.
+            let pushed = self.push_label(TENANT_LABEL, tenant.label_value());
+            self.tenant = Some(tenant);
+            pushed?;
+        }
         if !self.open.canonical {
             self.sort_labels()?;
         }
@@ -389,10 +411,17 @@ impl Rows {
 
     /// Adds what is known of a metric family; past the bound it is left out, a long help text is cut.
     pub fn push_metadata(&mut self, family: &str, mut metadata: Metadata) {
-        if self.metadata.len() < METADATA_PER_BODY_MAX && family.len() <= LABEL_NAME_BYTES_MAX {
+        if self.metadata.len() == METADATA_PER_BODY_MAX || family.len() > LABEL_NAME_BYTES_MAX {
+            return;
+        }
+        let kept = match &self.tenant {
+            Some(tenant) => tenant.family(family),
+            None => Some(Cow::Borrowed(family)),
+        };
+        if let Some(family) = kept {
             metadata.help.truncate(truncated(&metadata.help, HELP_BYTES_MAX).len());
             metadata.unit.truncate(truncated(&metadata.unit, HELP_BYTES_MAX).len());
-            self.metadata.push((family.to_owned(), metadata));
+            self.metadata.push((family.into_owned(), metadata));
         }
     }
 

@@ -147,6 +147,12 @@ impl Engine {
         &self.shards
     }
 
+    /// The same engine over the shards as a tenant sees them.
+    #[must_use]
+    pub fn over(&self, shards: Shards) -> Self {
+        Engine { shards, ..self.clone() }
+    }
+
     /// Its settings.
     pub fn options(&self) -> &EngineOptions {
         &self.options
@@ -224,6 +230,7 @@ impl Engine {
         }
         let ahead_ms = eligible::ahead_ms(asked.expr)?;
         let key = Key {
+            tenant: self.shards.tenant().cloned(),
             query: asked.query.into(),
             step_ms: moments.step,
             phase_ms: moments.first.rem_euclid(moments.step),

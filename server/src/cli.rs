@@ -324,6 +324,9 @@ pub(crate) struct ServeFlags {
     /// A limit on series, such as job:active=200000 or metric:active=100000,hour=20000; may be given many times
     #[arg(long = "cardinality.limit", value_name = "SCOPE:KIND=N,...")]
     pub(crate) cardinality_limits: Vec<Limit>,
+    /// Tell tenants apart by the header X-Scope-OrgID: each writes and sees its own series
+    #[arg(long = "tenancy.enabled")]
+    pub(crate) tenancy: bool,
     /// Percent of the memory above which new series are refused; 0 is never
     #[arg(long = "storage.memory-watermark", default_value_t = 90, value_parser = clap::value_parser!(u8).range(0..=100), value_name = "PERCENT")]
     pub(crate) memory_watermark: u8,
@@ -411,6 +414,12 @@ impl ServeFlags {
         self.features.contains(&feature)
     }
 
+    /// The limits on series, those on tenants by the label that tells tenants apart.
+    pub(crate) fn limits(&self) -> Vec<Limit> {
+        let limits = self.cardinality_limits.iter().cloned();
+        limits.map(|limit| if self.tenancy { limit.of_tenants() } else { limit }).collect()
+    }
+
     /// Names and values as `/api/v1/status/flags` shows them.
     pub(crate) fn shown(&self) -> BTreeMap<&'static str, String> {
         let path = |p: &PathBuf| p.to_string_lossy().into_owned();
@@ -426,6 +435,7 @@ impl ServeFlags {
                 "cardinality.limit",
                 self.cardinality_limits.iter().map(Limit::to_string).collect::<Vec<_>>().join(" "),
             ),
+            ("tenancy.enabled", self.tenancy.to_string()),
             ("storage.memory-watermark", self.memory_watermark.to_string()),
             ("web.listen-address", self.listen_address.to_string()),
             ("web.max-connections", self.max_connections.to_string()),

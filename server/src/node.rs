@@ -20,6 +20,7 @@ use futures_util::future::LocalBoxFuture;
 use http::StatusCode;
 use tidemark_core::append::{AppendBatch, AppendOutcome};
 use tidemark_core::error::Error as StorageError;
+use tidemark_core::model::tenant::Tenant;
 use tidemark_core::retention::Retention;
 use tidemark_core::runtime::disk::Disk;
 use tidemark_core::runtime::executors::{CoreContext, Stats as RuntimeStats};
@@ -44,7 +45,7 @@ use crate::http::body::BodyBudget;
 use crate::http::handlers::write::Spare;
 use crate::http::listener::{self, ListenerCounters, ListenerOptions};
 use crate::http::routes;
-use crate::jobs::{Clients, CurrentClients};
+use crate::jobs::CurrentClients;
 use crate::limits::{
     BACKLOG, EXEMPLARS_MAX, KNOWN_SERIES_UNUSED_MAX, MAINTAIN_EVERY, QUERY_LOG_EVERY, TICK_EVERY,
     WAL_SYNC_INTERVAL,
@@ -102,7 +103,7 @@ impl Plan {
             exemplars_max,
             progress: Arc::clone(&self.progress),
             out_of_order_window_ms: Arc::clone(&self.out_of_order_window_ms),
-            cardinality: self.flags.cardinality_limits.clone().into(),
+            cardinality: self.flags.limits().into(),
             ..ShardOptions::default()
         }
     }
@@ -325,6 +326,7 @@ impl Node {
             cores: self.cores,
             offset_seed: offset_seed(),
             start_timestamps: self.flags.has(Feature::StStorage),
+            tenants: self.flags.tenancy,
         };
         let storage = Rc::new(Storage(shards.clone()));
         let scraper = Scraper::new(
@@ -351,6 +353,11 @@ impl Node {
     /// The door to all shards.
     pub(crate) fn shards(&self) -> &Shards {
         &self.store().shards
+    }
+
+    /// The door to all shards, as the tenant sees them who asks, if tenants are told apart.
+    pub(crate) fn shards_of(&self, tenant: Option<&Tenant>) -> Shards {
+        tenant.map_or_else(|| self.shards().clone(), |tenant| self.shards().seen_by(tenant))
     }
 
     /// What answers PromQL.
@@ -429,7 +436,7 @@ impl Node {
     /// Puts a configuration in force on this core.
     async fn apply(&self, settings: Arc<Settings>) -> Result<(), String> {
         let store = self.store();
-        store.clients.replace(Clients::of(&settings.config)?);
+        store.clients.follow(&settings.config)?;
         let engine = Engine::new(store.shards.clone(), self.engine_options(&settings.config));
         *store.engine.borrow_mut() = Some(engine);
         let retention = retention(&self.flags, &settings.config);

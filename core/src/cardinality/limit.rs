@@ -7,7 +7,7 @@
 //! job:active=200000                       of each job
 //! job=batch:active=50000,day=100000       of one job
 //! metric:active=100000                    of each metric name
-//! tenant:active=1000000                   of each value of the label `tenant`
+//! tenant:active=1000000                   of each tenant; without tenants, of each value of the label `tenant`
 //! label=path:active=10000,hour=1000       distinct values of the label `path`
 //! ```
 
@@ -15,6 +15,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::model::labels::{METRIC_NAME, get_encoded};
+use crate::model::tenant::TENANT_LABEL;
 
 /// What a limit is on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +72,16 @@ impl Limit {
             Scope::Series(name) => get_encoded(labels, name)
                 .filter(|value| self.only.as_ref().is_none_or(|only| only == value)),
         }
+    }
+
+    /// The same limit where tenants are told apart: one on tenants is on the label that says whose a series is, which nobody
+    /// can write.
+    #[must_use]
+    pub fn of_tenants(mut self) -> Self {
+        if self.scope == Scope::Series("tenant".to_owned()) {
+            self.scope = Scope::Series(TENANT_LABEL.to_owned());
+        }
+        self
     }
 
     /// Who is to blame for a series with these labels: the value of the scope's label, or else the metric and its job.
@@ -156,6 +167,9 @@ mod tests {
         assert_eq!(limit.to_string(), "job=batch:active=5,day=10,estimate");
         let metric: Limit = "metric:hour=1".parse().unwrap();
         assert_eq!(metric.scope, Scope::Series(METRIC_NAME.into()));
+        let tenant: Limit = "tenant=a:active=1".parse().unwrap();
+        assert_eq!(tenant.scope, Scope::Series("tenant".into()));
+        assert_eq!(tenant.of_tenants().scope, Scope::Series(TENANT_LABEL.into()));
         assert_eq!("label=a:active=1".parse::<Limit>().unwrap().scope, Scope::Values("a".into()));
         for (text, reason) in [
             ("process", "no ':'"),

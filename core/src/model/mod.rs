@@ -10,4 +10,5 @@ pub mod metadata;
 mod pattern;
 mod re2;
 pub mod sample;
+pub mod tenant;
 pub mod time;

@@ -23,6 +23,7 @@ impl Shard {
     pub async fn delete_series(&self, matchers: &[Matcher], range: TimeRange) -> Result<()> {
         let shard = &self.0;
         shard.check_open()?;
+        let matchers = &*self.narrowed(matchers);
         let _turn = shard.maintenance_turn().await;
         let deleted = shard.delete(matchers, range).await;
         // Also after an error, since part of it may be deleted.

@@ -25,7 +25,10 @@ impl Shard {
         range: TimeRange,
     ) -> Result<BTreeMap<Labels, Vec<Exemplar>>> {
         self.0.check_open()?;
-        Ok(self.0.head.borrow().exemplars().select(selectors, range))
+        let narrowed = selectors.iter().map(|matchers| self.narrowed(matchers).into_owned());
+        let selectors: Vec<_> = narrowed.collect();
+        let found = self.0.head.borrow().exemplars().select(&selectors, range);
+        Ok(found.into_iter().map(|(labels, all)| (self.shown(labels), all)).collect())
     }
 }
 

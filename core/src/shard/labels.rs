@@ -15,6 +15,7 @@ use crate::index::symbols::SymbolList;
 use crate::model::labels::{Labels, Pairs, get_encoded};
 use crate::model::matcher::Matcher;
 use crate::model::metadata::Metadata;
+use crate::model::tenant::TENANT_LABEL;
 use crate::model::time::TimeRange;
 
 impl Shard {
@@ -26,6 +27,7 @@ impl Shard {
         limit: usize,
     ) -> Result<Vec<String>> {
         self.0.check_open()?;
+        let matchers = &*self.narrowed(matchers);
         let mut found = HashSet::new();
         self.0.names_in_head(matchers, range, &mut found);
         self.0
@@ -43,6 +45,9 @@ impl Shard {
                 &mut found,
             )
             .await?;
+        if self.1.is_some() {
+            found.remove(TENANT_LABEL);
+        }
         Ok(sorted(found, limit))
     }
 
@@ -55,6 +60,10 @@ impl Shard {
         limit: usize,
     ) -> Result<Vec<String>> {
         self.0.check_open()?;
+        if self.1.is_some() && name == TENANT_LABEL {
+            return Ok(Vec::new());
+        }
+        let matchers = &*self.narrowed(matchers);
         let mut found = HashSet::new();
         self.0.values_in_head(name, matchers, range, &mut found);
         self.0
@@ -89,6 +98,7 @@ impl Shard {
         limit: usize,
     ) -> Result<Vec<Labels>> {
         self.0.check_open()?;
+        let matchers = &*self.narrowed(matchers);
         let mut found = BTreeSet::new();
         self.0.series_in_head(matchers, range, limit, &mut found);
         self.0
@@ -101,14 +111,17 @@ impl Shard {
                 &mut found,
             )
             .await?;
-        Ok(found.into_iter().collect())
+        Ok(found.into_iter().map(|labels| self.shown(labels)).collect())
     }
 
     /// What is known about metric families, in no order.
     pub fn metadata(&self) -> Vec<(String, Metadata)> {
         let head = self.0.head.borrow();
-        let families = head.metadata().iter();
-        families.map(|(family, metadata)| (family.to_owned(), metadata.clone())).collect()
+        let families = head.metadata().iter().filter_map(|(kept, metadata)| {
+            let family = self.1.as_ref().map_or(Some(kept), |tenant| tenant.own_family(kept))?;
+            Some((family.to_owned(), metadata.clone()))
+        });
+        families.collect()
     }
 }
 

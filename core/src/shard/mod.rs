@@ -32,6 +32,7 @@ mod stats;
 mod tests;
 mod tick;
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -44,6 +45,9 @@ use crate::chunks::ChunkStore;
 use crate::error::{Error, Result};
 use crate::head::Head;
 use crate::limits::{FUTURE_MS_MAX, OUT_OF_ORDER_WINDOW_MS, SHARD_EXEMPLARS_MAX, SHARD_SERIES_MAX};
+use crate::model::labels::Labels;
+use crate::model::matcher::Matcher;
+use crate::model::tenant::Tenant;
 use crate::retention::Retention;
 use crate::runtime::clock::Instant;
 use crate::runtime::disk::Disk;
@@ -96,8 +100,8 @@ impl Default for ShardOptions {
     }
 }
 
-/// A shard. Belongs to the core that opened it.
-pub struct Shard(Rc<Inner>);
+/// A shard, as everybody sees it or as one tenant does. Belongs to the core that opened it.
+pub struct Shard(Rc<Inner>, Option<Tenant>);
 
 /// What a shard and the selections from it share.
 struct Inner {
@@ -133,6 +137,27 @@ struct Inner {
 }
 
 impl Shard {
+    /// The same shard as `tenant` sees it: selectors find only what is its, and nothing tells whose it is.
+    pub fn seen_by(&self, tenant: &Tenant) -> Self {
+        Shard(Rc::clone(&self.0), Some(tenant.clone()))
+    }
+
+    /// `matchers`, and that a series is of the tenant who looks.
+    fn narrowed<'a>(&self, matchers: &'a [Matcher]) -> Cow<'a, [Matcher]> {
+        match &self.1 {
+            Some(tenant) => Cow::Owned(tenant.narrow(matchers)),
+            None => Cow::Borrowed(matchers),
+        }
+    }
+
+    /// `labels` as whoever looks may see them.
+    fn shown(&self, labels: Labels) -> Labels {
+        match &self.1 {
+            Some(tenant) => tenant.show(labels),
+            None => labels,
+        }
+    }
+
     /// Its directory.
     pub fn dir(&self) -> &Path {
         &self.0.directory

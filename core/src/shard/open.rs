@@ -81,7 +81,7 @@ impl Shard {
             took_ms = started.elapsed().as_millis() as u64,
             "opened"
         );
-        Ok(Rc::new(Shard(Rc::new(Inner {
+        let inner = Inner {
             disk,
             directory: directory.to_owned(),
             retention: Cell::new(options.retention),
@@ -103,7 +103,8 @@ impl Shard {
             ticking: Cell::new(false),
             maintaining: Cell::new(false),
             closing: Cell::new(false),
-        }))))
+        };
+        Ok(Rc::new(Shard(Rc::new(inner), None)))
     }
 
     /// Takes no more, writes what is in memory to a checkpoint and makes everything durable, so that the next start has nothing to

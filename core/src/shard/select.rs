@@ -29,6 +29,7 @@ use crate::limits::BLOCK_READ_GAP_BYTES_MAX;
 use crate::model::columns::SampleColumns;
 use crate::model::labels::{Fingerprint, Labels, Pairs};
 use crate::model::matcher::Matcher;
+use crate::model::tenant::Tenant;
 use crate::model::time::{TimeRange, TimestampMs};
 use crate::runtime::yield_if_needed;
 
@@ -46,6 +47,8 @@ pub struct Selection {
     series: Vec<Selected>,
     scratch: RefCell<ReadScratch>,
     warnings: RefCell<Vec<String>>,
+    /// Who looks, if labels are to be shown as one tenant may see them.
+    tenant: Option<Tenant>,
 }
 
 struct Selected {
@@ -88,6 +91,7 @@ impl Shard {
     /// [`Error::Closing`].
     pub async fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Selection> {
         self.0.check_open()?;
+        let matchers = &*self.narrowed(matchers);
         let (mut selection, in_head, blocks) = self.select_now(matchers, range);
         for block in blocks {
             match Found::in_block(&block, matchers, range).await {
@@ -121,6 +125,7 @@ impl Shard {
             series: Vec::new(),
             scratch: RefCell::default(),
             warnings: RefCell::default(),
+            tenant: self.1.clone(),
         };
         (selection, head.select(matchers, in_head).collect(), wanted.cloned().collect())
     }
@@ -198,8 +203,15 @@ impl Selection {
             let head = self.shard.head.borrow();
             let number = selected.head.map(|(number, _)| number);
             let labels = number.and_then(|number| head.labels(number));
-            labels.expect("the head forgets no series that is selected")
+            self.shown(labels.expect("the head forgets no series that is selected"))
         })
+    }
+
+    fn shown(&self, labels: Labels) -> Labels {
+        match &self.tenant {
+            Some(tenant) => tenant.show(labels),
+            None => labels,
+        }
     }
 
     /// What was left out since it is damaged, for people.
@@ -296,7 +308,8 @@ impl Selection {
             };
             let head = number.and_then(|number| in_head.remove_entry(&number));
             let labels = Labels::from_encoded(&encoded).expect("a block has canonical labels");
-            self.series.push(Selected { labels: OnceCell::from(labels), head, parts });
+            let labels = OnceCell::from(self.shown(labels));
+            self.series.push(Selected { labels, head, parts });
             yield_if_needed().await;
         }
         let mut rest: Vec<_> = in_head.into_iter().collect();

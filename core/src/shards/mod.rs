@@ -24,6 +24,7 @@ use crate::append::{AppendBatch, AppendOutcome};
 use crate::error::{Error, Result};
 use crate::limits::MAILBOX_MESSAGES_MAX;
 use crate::model::labels::Fingerprint;
+use crate::model::tenant::Tenant;
 use crate::runtime::mailbox::{self, Mesh};
 use crate::runtime::{Queue, spawn_into};
 use crate::shard::Shard;
@@ -36,9 +37,9 @@ pub use open::lock;
 pub use reshard::{Resharded, reshard};
 pub use restore::{Restored, restore};
 
-/// The shards of a data directory, from one core.
+/// The shards of a data directory, from one core, as everybody sees them or as one tenant does.
 #[derive(Clone)]
-pub struct Shards(Rc<Inner>);
+pub struct Shards(Rc<Inner>, Option<Tenant>);
 
 struct Inner {
     calls: Calls,
@@ -57,8 +58,8 @@ impl Shards {
     pub fn join(core: usize, mesh: Mesh<Message>) -> Shards {
         let (peers, inbox) = mesh.join(core);
         let stage = Stage::new(peers.cores());
-        let shards =
-            Shards(Rc::new(Inner { calls: Calls::new(peers), stage, mine: RefCell::default() }));
+        let inner = Inner { calls: Calls::new(peers), stage, mine: RefCell::default() };
+        let shards = Shards(Rc::new(inner), None);
         spawn_into(Queue::Control, call::serve(shards.clone(), inbox)).detach();
         shards
     }
@@ -69,6 +70,16 @@ impl Shards {
         shards.0.stage.set_open(mine.len() as u32);
         shards.0.mine.replace(mine);
         shards
+    }
+
+    /// The same shards as `tenant` sees them: whatever [`Shards::scatter`] runs finds only what is its.
+    pub fn seen_by(&self, tenant: &Tenant) -> Self {
+        Shards(Rc::clone(&self.0), Some(tenant.clone()))
+    }
+
+    /// Who looks, if it is one tenant.
+    pub fn tenant(&self) -> Option<&Tenant> {
+        self.1.as_ref()
     }
 
     /// This core.
@@ -147,9 +158,15 @@ impl Shards {
     ) -> Result<Vec<T>> {
         self.check_open()?;
         let function = Arc::new(function);
+        let tenant = self.1.clone();
         let by_core = self
             .on_every_core(queue, move |there| {
-                let runs: Vec<_> = there.mine().into_iter().map(|shard| function(shard)).collect();
+                let seen = |shard: Rc<Shard>| match &tenant {
+                    Some(tenant) => Rc::new(shard.seen_by(tenant)),
+                    None => shard,
+                };
+                let runs: Vec<_> =
+                    there.mine().into_iter().map(|shard| function(seen(shard))).collect();
                 join_all(runs).boxed_local()
             })
             .await?;

@@ -22,7 +22,7 @@ use tidemark_core::model::metadata::{Metadata, MetricType};
 use super::exemplars::exemplar;
 use super::native::{Layout, Native, Part, Side};
 use super::wire::{Reader, WireError};
-use crate::known::KnownSeries;
+use crate::known::{KnownSeries, SeriesKey};
 use crate::label_set::LabelSet;
 use crate::limits::{EXEMPLARS_PER_SERIES_MAX, PUSH_BODY_BYTES_MAX, SAMPLES_PER_BODY_MAX};
 use crate::rows::{LabelError, Rows, is_timestamp_in_range};
@@ -125,6 +125,8 @@ pub struct Decoder<'a> {
     request: Reader<'a>,
     report: Report,
     trusts: bool,
+    /// Within what the keys of its series stand.
+    sender: SeriesKey,
 }
 
 /// Series of one step: well below 200 us of work.
@@ -133,7 +135,17 @@ const SERIES_PER_STEP: usize = 256;
 impl<'a> Decoder<'a> {
     /// Begins at the first series.
     pub fn new(body: &'a [u8]) -> Self {
-        Decoder { request: Reader::new(body), report: Report::default(), trusts: true }
+        Decoder {
+            request: Reader::new(body),
+            report: Report::default(),
+            trusts: true,
+            sender: SeriesKey::NEUTRAL,
+        }
+    }
+
+    /// Keeps its series apart from those that others name by the same bytes.
+    pub fn within(self, sender: SeriesKey) -> Self {
+        Decoder { sender, ..self }
     }
 
     /// Whether series that are known are taken for known. If not, all become rows with a key: for a body with a series that is no
@@ -163,7 +175,7 @@ impl<'a> Decoder<'a> {
         known: &mut KnownSeries,
     ) -> Result<(), DecodeError> {
         let mut samples = series;
-        let key = known.key(samples.skip_fields(LABEL_TAG)?);
+        let key = known.key(samples.skip_fields(LABEL_TAG)?).within(self.sender);
         if self.trusts
             && let Some(found) = known.find(key)
             && decode_plain_samples(samples, rows)?

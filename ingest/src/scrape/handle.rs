@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tidemark_core::model::tenant::Tenant;
 use tidemark_core::model::time::TimestampMs;
 use tidemark_core::runtime::mailbox::local::Notify;
 use tidemark_core::runtime::{self, Task};
@@ -43,6 +44,11 @@ impl Context {
         Context { fetch, append, failures, options, room, stats, scratches: RefCell::default() }
     }
 
+    /// Whose the series of a target are, if tenants are told apart.
+    pub(super) fn tenant_of<'a>(&self, target: &'a Target) -> Option<&'a Tenant> {
+        self.options.tenants.then_some(&target.tenant)
+    }
+
     pub(super) fn take_scratch(&self) -> Scratch {
         self.scratches.borrow_mut().pop().unwrap_or_default()
     }
@@ -75,6 +81,7 @@ impl Settings {
             && a.limits == b.limits
             && a.histograms == b.histograms
             && self.target.labels == other.target.labels
+            && self.target.tenant == other.target.tenant
     }
 }
 

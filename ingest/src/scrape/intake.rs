@@ -13,6 +13,7 @@ use tidemark_core::model::labels::{
 };
 use tidemark_core::model::metadata::MetricType;
 use tidemark_core::model::sample::{STALE_NAN, Sample};
+use tidemark_core::model::tenant::{TENANT_LABEL, Tenant};
 use tidemark_core::model::time::TimestampMs;
 use tidemark_core::runtime;
 
@@ -70,6 +71,8 @@ pub(super) struct Intake<'a> {
     pub(super) job: &'a Job,
     /// What every series gets.
     pub(super) target_labels: &'a Labels,
+    /// Whose they are, where tenants are told apart.
+    pub(super) tenant: Option<&'a Tenant>,
     /// Whether it is stored when counters began to count.
     pub(super) start_timestamps: bool,
     /// The time of samples without one of their own.
@@ -373,6 +376,10 @@ impl Intake<'_> {
             check_names(labels)?;
         }
         check_limits(labels, &self.job.limits)?;
+        if let Some(tenant) = self.tenant {
+            // Last, so that neither the target nor a rule says otherwise.
+            labels.set(TENANT_LABEL, tenant.label_value());
+        }
         labels.encode(self.encoded)?;
         Ok(true)
     }

@@ -47,7 +47,8 @@ pub(super) struct Runner {
 impl Runner {
     pub(super) fn new(context: Rc<Context>, shared: Rc<Shared>) -> Self {
         let settings = Rc::clone(&shared.settings.borrow());
-        let report = Report::new(&settings.target.labels);
+        let tenant = context.tenant_of(&settings.target);
+        let report = Report::new(&settings.target.labels, tenant);
         let next = first_tick(&settings, &context);
         Runner {
             context,
@@ -151,6 +152,7 @@ impl Runner {
             },
         };
         let mut scratch = self.context.take_scratch();
+        scratch.rows.set_tenant(self.context.tenant_of(&settings.target).cloned());
         self.cache.begin();
         self.shared.families.borrow_mut().begin();
         let mut counts = Counts::default();
@@ -217,6 +219,7 @@ impl Runner {
                 let mut intake = Intake {
                     job: &settings.job,
                     target_labels: &settings.target.labels,
+                    tenant: self.context.tenant_of(&settings.target),
                     start_timestamps: self.context.options.start_timestamps,
                     time_ms,
                     cache: &mut self.cache,

@@ -37,6 +37,8 @@ pub struct ScraperOptions {
     pub offset_seed: u64,
     /// Whether it is stored when counters began to count, where targets say so.
     pub start_timestamps: bool,
+    /// Whether series are told apart by tenants.
+    pub tenants: bool,
 }
 
 /// What [`Scraper::apply`] changed on this core.

@@ -2,6 +2,7 @@
 
 use tidemark_core::model::labels::{Fingerprint, Labels, METRIC_NAME};
 use tidemark_core::model::sample::{STALE_NAN, Sample};
+use tidemark_core::model::tenant::{TENANT_LABEL, Tenant};
 use tidemark_core::model::time::TimestampMs;
 
 use super::job::Job;
@@ -45,10 +46,13 @@ pub(super) struct Report {
 
 impl Report {
     /// Encodes the series of a target with these labels.
-    pub(super) fn new(target: &Labels) -> Self {
+    pub(super) fn new(target: &Labels, tenant: Option<&Tenant>) -> Self {
         let encode = |(name, _): &Column| {
             let mut labels = target.to_builder();
             labels.set(METRIC_NAME, name);
+            if let Some(tenant) = tenant {
+                labels.set(TENANT_LABEL, tenant.label_value());
+            }
             let labels = labels.build();
             (labels.fingerprint(), labels)
         };

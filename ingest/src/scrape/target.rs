@@ -3,13 +3,14 @@
 //! Labels that begin with `__` steer the scrape and do not reach the series: `__address__`, `__scheme__`,
 //! `__metrics_path__`, `__param_<name>`, `__scrape_interval__`, `__scrape_timeout__`. They are filled from the job where
 //! discovery did not set them, relabelling sees and may change them all, and what it leaves decides. `__meta_*` are for
-//! relabelling alone.
+//! relabelling alone. `__tenant_id__` says whose the series are, where tenants are told apart.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tidemark_core::model::labels::{Labels, LabelsBuilder};
+use tidemark_core::model::tenant::{TENANT_LABEL, Tenant, TenantError};
 use tidemark_core::model::time::TimestampMs;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -70,6 +71,9 @@ pub enum TargetError {
     /// One of them is zero.
     #[error("scrape {0} cannot be 0")]
     ZeroDuration(&'static str),
+    /// `__tenant_id__` names no tenant.
+    #[error("bad __tenant_id__: {0}")]
+    BadTenant(TenantError),
     /// They contradict each other.
     #[error("scrape timeout cannot be greater than scrape interval ({timeout:?} > {interval:?})")]
     TimeoutPastInterval {
@@ -95,6 +99,8 @@ pub struct Target {
     pub interval: Duration,
     /// Until a scrape is given up.
     pub timeout: Duration,
+    /// Whose its series are, where tenants are told apart.
+    pub tenant: Tenant,
     /// Identity within its job: of labels and URL, but not of interval and time-out, which may change on the way.
     pub hash: u64,
 }
@@ -127,6 +133,10 @@ pub fn resolve(
         return Err(TargetError::BadAddress(address));
     }
     let (interval, timeout) = durations(&set)?;
+    let tenant = match set.get(TENANT_LABEL) {
+        "" => Tenant::anonymous(),
+        name => Tenant::parse(name).map_err(TargetError::BadTenant)?,
+    };
     set.retain(|name| !name.starts_with(META_PREFIX));
     if set.get("instance").is_empty() {
         set.set("instance", &address);
@@ -139,7 +149,7 @@ pub fn resolve(
     let hash = identity(&set, &scrape_url);
     set.retain(|name| !name.starts_with(RESERVED_PREFIX));
     let labels = Labels::from_pairs(set.iter());
-    let target = Target { discovered, labels, url, scrape_url, interval, timeout, hash };
+    let target = Target { discovered, labels, url, scrape_url, interval, timeout, tenant, hash };
     Ok(Resolved::Target(Box::new(target)))
 }
 
@@ -360,6 +370,10 @@ mod tests {
             (
                 &[("__address__", "a"), ("__scrape_timeout__", "2m")],
                 r#"scrape timeout cannot be greater than scrape interval ("2m" > "1m")"#,
+            ),
+            (
+                &[("__address__", "a"), ("__tenant_id__", "a/b")],
+                "bad __tenant_id__: tenant ID 'a/b' contains unsupported character '/'",
             ),
             (
                 &[("__address__", "a b")],

@@ -140,7 +140,8 @@ impl Bench {
 
     fn on_core(core: usize, cores: usize) -> Self {
         let (script, store) = (Rc::new(Script::default()), Rc::new(Store::default()));
-        let options = ScraperOptions { core, cores, offset_seed: 0, start_timestamps: true };
+        let options =
+            ScraperOptions { core, cores, offset_seed: 0, start_timestamps: true, tenants: false };
         let scraper = Scraper::new(
             options,
             Rc::clone(&script) as _,

@@ -24,6 +24,7 @@ mod join;
 use std::rc::Rc;
 
 use hashbrown::HashMap;
+use tidemark_core::model::tenant::Tenant;
 use tidemark_core::model::time::TimestampMs;
 use tidemark_core::runtime::clock::Instant;
 
@@ -36,6 +37,8 @@ pub use join::join;
 /// What has to be the same for an answer to be of use.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
+    /// Who asks, where tenants are told apart.
+    pub tenant: Option<Tenant>,
     /// The text of the query.
     pub query: Rc<str>,
     /// Distance of its steps.
@@ -173,7 +176,7 @@ mod tests {
     use tidemark_core::runtime::sim;
 
     fn key(query: &str) -> Key {
-        Key { query: query.into(), step_ms: 10, phase_ms: 0, lookback_ms: 5 }
+        Key { tenant: None, query: query.into(), step_ms: 10, phase_ms: 0, lookback_ms: 5 }
     }
 
     fn kept(samples: usize) -> Kept {

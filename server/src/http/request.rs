@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method};
 use hyper::body::Incoming;
+use tidemark_core::model::tenant::Tenant;
 use tidemark_query::api::Params;
 
 use super::body::{BodyBudget, BodyError, Held};
@@ -23,6 +24,8 @@ pub(crate) struct Request {
     pub(crate) headers: HeaderMap,
     /// The body, not read yet.
     pub(crate) body: Incoming,
+    /// Which tenant asks, where tenants are told apart and the route is one that has to know.
+    pub(crate) tenant: Option<Tenant>,
     /// Who asks, as far as the socket knows.
     pub(crate) client: Option<SocketAddr>,
     /// What bodies may hold.

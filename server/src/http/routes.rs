@@ -11,6 +11,7 @@ use http::header::{
 use http::{HeaderMap, Method, Response, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
+use tidemark_core::model::tenant::{Tenant, TenantError};
 use tidemark_core::runtime::clock::Instant;
 
 use super::answer::{Answer, Reply};
@@ -33,8 +34,13 @@ pub(crate) struct Route {
     path: &'static str,
     /// Whether it waits for nothing: the others are refused until storage is open.
     at_once: bool,
+    /// Whether it shows or takes series, so that it has to know whose. The others are for who runs the server.
+    of_tenant: bool,
     handler: Handler,
 }
+
+/// Says which tenant asks.
+const TENANT_HEADER: &str = "x-scope-orgid";
 
 const GET: &[Method] = &[Method::GET, Method::HEAD];
 const POST: &[Method] = &[Method::POST];
@@ -42,16 +48,18 @@ const PUT: &[Method] = &[Method::POST, Method::PUT];
 const FORM: &[Method] = &[Method::GET, Method::HEAD, Method::POST];
 
 macro_rules! routes {
-    ($( $methods:ident $path:literal => $handler:path $(, $at_once:ident)?; )*) => {
+    ($( $methods:ident $path:literal => $handler:path $(, $kind:ident)?; )*) => {
         &[$( Route {
             methods: $methods,
             path: $path,
-            at_once: routes!(@ $($at_once)?),
+            at_once: routes!(@ at_once $($kind)?),
+            of_tenant: routes!(@ of_tenant $($kind)?),
             handler: |node, request| $handler(node, request).boxed_local(),
         } ),*]
     };
-    (@) => { false };
-    (@ at_once) => { true };
+    (@ at_once at_once) => { true };
+    (@ of_tenant of_tenant) => { true };
+    (@ $asked:ident $($kind:ident)?) => { false };
 }
 
 /// The table.
@@ -62,29 +70,29 @@ pub(crate) const ROUTES: &[Route] = routes! {
     GET  "/-/ready"                        => lifecycle::ready, at_once;
     PUT  "/-/reload"                       => lifecycle::reload;
     PUT  "/-/quit"                         => lifecycle::quit, at_once;
-    GET  "/federate"                       => query::federate;
-    POST "/api/v1/read"                    => query::read;
-    FORM "/api/v1/query"                   => query::instant;
-    FORM "/api/v1/query_range"             => query::range;
-    FORM "/api/v1/query_exemplars"         => query::exemplars;
+    GET  "/federate"                       => query::federate, of_tenant;
+    POST "/api/v1/read"                    => query::read, of_tenant;
+    FORM "/api/v1/query"                   => query::instant, of_tenant;
+    FORM "/api/v1/query_range"             => query::range, of_tenant;
+    FORM "/api/v1/query_exemplars"         => query::exemplars, of_tenant;
     FORM "/api/v1/format_query"            => query::format;
     FORM "/api/v1/parse_query"             => query::parse;
-    FORM "/api/v1/series"                  => query::series;
-    FORM "/api/v1/labels"                  => query::labels;
-    GET  "/api/v1/label/:name/values"      => query::label_values;
-    FORM "/api/v1/search/metric_names"     => query::search_metric_names;
-    FORM "/api/v1/search/label_names"      => query::search_label_names;
-    FORM "/api/v1/search/label_values"     => query::search_label_values;
-    GET  "/api/v1/metadata"                => query::metadata;
+    FORM "/api/v1/series"                  => query::series, of_tenant;
+    FORM "/api/v1/labels"                  => query::labels, of_tenant;
+    GET  "/api/v1/label/:name/values"      => query::label_values, of_tenant;
+    FORM "/api/v1/search/metric_names"     => query::search_metric_names, of_tenant;
+    FORM "/api/v1/search/label_names"      => query::search_label_names, of_tenant;
+    FORM "/api/v1/search/label_values"     => query::search_label_values, of_tenant;
+    GET  "/api/v1/metadata"                => query::metadata, of_tenant;
     GET  "/api/v1/targets"                 => targets::targets;
     GET  "/api/v1/targets/metadata"        => targets::metadata;
     GET  "/api/v1/targets/relabel_steps"   => targets::relabel_steps, at_once;
     GET  "/api/v1/scrape_pools"            => targets::pools;
     GET  "/api/v1/scrape_pools/config"     => targets::pool_config, at_once;
-    GET  "/api/v1/cardinality/metric_names" => cardinality::metric_names;
-    GET  "/api/v1/cardinality/label_names" => cardinality::label_names;
-    GET  "/api/v1/cardinality/label_values" => cardinality::label_values;
-    GET  "/api/v1/cardinality/label_pairs" => cardinality::label_pairs;
+    GET  "/api/v1/cardinality/metric_names" => cardinality::metric_names, of_tenant;
+    GET  "/api/v1/cardinality/label_names" => cardinality::label_names, of_tenant;
+    GET  "/api/v1/cardinality/label_values" => cardinality::label_values, of_tenant;
+    GET  "/api/v1/cardinality/label_pairs" => cardinality::label_pairs, of_tenant;
     GET  "/api/v1/cardinality/limits"      => cardinality::limits;
     GET  "/api/v1/rules"                   => alerting::rules;
     GET  "/api/v1/alerts"                  => alerting::alerts;
@@ -103,10 +111,10 @@ pub(crate) const ROUTES: &[Route] = routes! {
     GET  "/api/v1/status/tsdb"             => tsdb::tsdb;
     GET  "/api/v1/status/tsdb/blocks"      => tsdb::blocks;
     GET  "/api/v1/status/walreplay"        => status::wal_replay, at_once;
-    PUT  "/api/v1/admin/tsdb/delete_series" => admin::delete_series;
+    PUT  "/api/v1/admin/tsdb/delete_series" => admin::delete_series, of_tenant;
     PUT  "/api/v1/admin/tsdb/clean_tombstones" => admin::clean_tombstones;
     PUT  "/api/v1/admin/tsdb/snapshot"     => admin::snapshot;
-    POST "/api/v1/write"                   => write::remote_write;
+    POST "/api/v1/write"                   => write::remote_write, of_tenant;
 };
 
 /// Answers one request.
@@ -120,7 +128,11 @@ pub(crate) async fn respond(
     let path = parts.uri.path();
     let (label, mut answer) = match find(path, &parts.method) {
         Found::Route(route, captured) => {
+            let wanted = node.flags.tenancy && route.of_tenant;
+            let tenant = if wanted { tenant_of(&parts.headers).map(Some) } else { Ok(None) };
+            let asking = tenant.as_ref().err().map(no_tenant);
             let request = Request {
+                tenant: tenant.unwrap_or_default(),
                 method: parts.method.clone(),
                 captured,
                 query: parts.uri.query().unwrap_or("").to_owned(),
@@ -130,10 +142,12 @@ pub(crate) async fn respond(
                 budget: node.bodies.clone(),
                 read_timeout: node.flags.read_timeout.as_std(),
             };
-            let answer = if route.at_once || node.is_ready() {
-                (route.handler)(Rc::clone(&node), request).await
-            } else {
-                lifecycle::not_ready()
+            let answer = match asking {
+                Some(refusal) => refusal,
+                None if route.at_once || node.is_ready() => {
+                    (route.handler)(Rc::clone(&node), request).await
+                }
+                None => lifecycle::not_ready(),
             };
             (route.path, answer)
         }
@@ -148,6 +162,18 @@ pub(crate) async fn respond(
     let answer = answer.compressed_for(&parts.headers).await;
     node.counters.http.count(label, answer.status.as_u16(), began.elapsed());
     answer.into_response(busy)
+}
+
+/// The tenant that a request names; more than one header is as wrong as none.
+fn tenant_of(headers: &HeaderMap) -> Result<Tenant, TenantError> {
+    let mut named = headers.get_all(TENANT_HEADER).iter();
+    let (Some(name), None) = (named.next(), named.next()) else { return Err(TenantError::Missing) };
+    Tenant::parse(&String::from_utf8_lossy(name.as_bytes()))
+}
+
+/// 401, in Mimir's words.
+fn no_tenant(error: &TenantError) -> Answer {
+    Answer::error(StatusCode::UNAUTHORIZED, &error.to_string())
 }
 
 enum Found {
@@ -326,6 +352,23 @@ mod tests {
         for reference in references {
             assert!(document.pointer(reference).is_some(), "{reference}");
         }
+    }
+
+    #[test]
+    fn tenants_are_named_once_and_well() {
+        let header = |names: &[&str]| {
+            let named = names.iter().map(|name| (TENANT_HEADER, name.parse().unwrap()));
+            let mut headers = HeaderMap::new();
+            for (header, name) in named {
+                headers.append(header, name);
+            }
+            tenant_of(&headers).map(|tenant| tenant.name().to_owned())
+        };
+        assert_eq!(header(&["team-a"]), Ok("team-a".to_owned()));
+        for bad in [&[][..], &[""], &["a", "b"], &["a|b"]] {
+            assert!(header(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(no_tenant(&TenantError::Missing).status, StatusCode::UNAUTHORIZED);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod harness;
 mod remote_write;
 
 mod api;
+mod attacks;
 mod bad_calls;
 mod bad_queries;
 mod bad_requests;
@@ -33,5 +34,7 @@ mod lifecycle;
 mod peers;
 mod promtool;
 mod read_back;
+mod relabelling;
 mod sender;
 mod targets;
+mod tenants;

@@ -12,6 +12,7 @@ use tidemark_core::model::matcher::Matcher;
 use tidemark_core::model::time::TimeRange;
 use tidemark_core::runtime::{Queue, clock};
 use tidemark_core::shard::Shard;
+use tidemark_core::shards::Shards;
 use tidemark_query::api::Params;
 use tidemark_query::value::QueryError;
 
@@ -22,6 +23,7 @@ use crate::time::Rfc3339;
 
 /// Hides the samples of the series that some `match[]` selects, for good.
 pub(crate) async fn delete_series(node: Rc<Node>, request: Request) -> Answer {
+    let shards = node.shards_of(request.tenant.as_ref());
     let params = match parameters(&node, request).await {
         Ok(params) => params,
         Err(answer) => return answer,
@@ -34,7 +36,7 @@ pub(crate) async fn delete_series(node: Rc<Node>, request: Request) -> Answer {
         Err(error) => return bad(&error.to_string()),
     };
     let selectors = Arc::new(selectors);
-    let deleted = on_every_shard(&node, move |shard| {
+    let deleted = on_every_shard(&shards, move |shard| {
         let selectors = Arc::clone(&selectors);
         async move {
             for matchers in &*selectors {
@@ -52,9 +54,8 @@ pub(crate) async fn clean_tombstones(node: Rc<Node>, request: Request) -> Answer
     if let Err(answer) = parameters(&node, request).await {
         return answer;
     }
-    let cleaned =
-        on_every_shard(&node, |shard| async move { shard.clean_tombstones().await }.boxed_local());
-    done(cleaned.await)
+    let clean = |shard: Rc<Shard>| async move { shard.clean_tombstones().await }.boxed_local();
+    done(on_every_shard(node.shards(), clean).await)
 }
 
 /// Links all files as they stand into a directory below the data; its name is the answer.
@@ -94,10 +95,10 @@ async fn parameters(node: &Node, request: Request) -> std::result::Result<Params
 }
 
 async fn on_every_shard(
-    node: &Node,
+    shards: &Shards,
     run: impl Fn(Rc<Shard>) -> LocalBoxFuture<'static, Result<()>> + Send + Sync + 'static,
 ) -> Result<()> {
-    node.shards().scatter(Queue::Background, run).await?.into_iter().collect()
+    shards.scatter(Queue::Background, run).await?.into_iter().collect()
 }
 
 fn done(outcome: Result<()>) -> Answer {

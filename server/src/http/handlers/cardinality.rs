@@ -7,12 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use http::StatusCode;
 use serde_json::{Value, json};
+use tidemark_core::error::Error;
 use tidemark_core::model::labels::{Labels, METRIC_NAME};
 use tidemark_core::model::matcher::Matcher;
+use tidemark_core::model::tenant::Tenant;
 use tidemark_core::model::time::TimeRange;
-use tidemark_core::shard::LabelCount;
+use tidemark_core::runtime::Queue;
+use tidemark_core::shard::{LabelCount, Shard};
 use tidemark_query::value::QueryError;
 
 use crate::http::answer::Answer;
@@ -47,6 +51,8 @@ struct Asked {
     limit: usize,
     label: String,
     selectors: Vec<Vec<Matcher>>,
+    /// Whose series are counted, where tenants are told apart.
+    tenant: Option<Tenant>,
     /// Given only if the blocks are to be asked too.
     range: Option<TimeRange>,
 }
@@ -111,6 +117,7 @@ pub(crate) async fn limits(node: Rc<Node>, request: Request) -> Answer {
 
 impl Asked {
     async fn read(request: Request, table: Table) -> Result<Self, Answer> {
+        let tenant = request.tenant.clone();
         let params = request.params().await.map_err(|error| error.answer())?;
         let limit = match params.get("limit") {
             "" => LIMIT_DEFAULT,
@@ -125,13 +132,14 @@ impl Asked {
         }
         let wrong = |error: QueryError| bad(&error.to_string());
         let ranged = ["start", "end", "match[]"].iter().any(|name| !params.get(name).is_empty());
-        let range = if ranged {
+        // The indexes of heads do not tell tenants apart.
+        let range = if ranged || tenant.is_some() {
             let start = params.time_or("start", i64::MIN).map_err(wrong)?;
             Some(TimeRange::new(start, params.time_or("end", i64::MAX).map_err(wrong)?))
         } else {
             None
         };
-        Ok(Asked { limit, label, selectors: params.selectors().map_err(wrong)?, range })
+        Ok(Asked { limit, label, selectors: params.selectors().map_err(wrong)?, tenant, range })
     }
 }
 
@@ -164,7 +172,7 @@ async fn of_heads(node: &Node, asked: &Asked, table: Table) -> Counted {
     let (rows, label): (usize, Arc<str>) =
         (asked.limit * SHARD_FACTOR, asked.label.as_str().into());
     let each = move |node: &Node| {
-        let of = |shard: &Rc<tidemark_core::shard::Shard>| match table {
+        let of = |shard: &Rc<Shard>| match table {
             Table::Metrics => shard.top_labels(rows).series_by_metric,
             Table::Names => shard.top_labels(rows).values_by_label,
             Table::Pairs => shard.top_labels(rows).series_by_pair,
@@ -188,22 +196,21 @@ async fn of_series(node: &Node, asked: &Asked, range: TimeRange, table: Table) -
     } else {
         asked.selectors.clone().into()
     };
-    let each = move |node: Rc<Node>| {
+    let each = move |shard: Rc<Shard>| {
         let selectors = Arc::clone(&selectors);
         async move {
             let mut found = BTreeSet::new();
-            for shard in node.local_shards() {
-                for matchers in selectors.iter() {
-                    found.extend(shard.series(matchers, range, SERIES_MAX).await?);
-                }
+            for matchers in selectors.iter() {
+                found.extend(shard.series(matchers, range, SERIES_MAX).await?);
             }
-            Ok::<_, tidemark_core::error::Error>(found)
+            Ok::<_, Error>(found)
         }
+        .boxed_local()
     };
-    let all = node.do_on_every_core(each).await.map_err(|error| error.answer())?;
-    let failed = |e: tidemark_core::error::Error| {
-        Answer::api_error(StatusCode::INTERNAL_SERVER_ERROR, "internal", &e.to_string())
-    };
+    let failed =
+        |e: Error| Answer::api_error(StatusCode::INTERNAL_SERVER_ERROR, "internal", &e.to_string());
+    let shards = node.shards_of(asked.tenant.as_ref());
+    let all = shards.scatter(Queue::Query, each).await.map_err(failed)?;
     let mut tally = Tally { table, label: &asked.label, ..Tally::default() };
     let mut truncated = false;
     for series in all {

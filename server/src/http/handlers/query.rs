@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{ACCEPT, CONTENT_ENCODING, HeaderValue};
 use tidemark_core::runtime::{Queue, clock, spawn_into};
+use tidemark_core::shards::Shards;
 use tidemark_query::api::federate::Federation;
 use tidemark_query::api::query::{Format, InstantRequest, QuerySettings, RangeRequest};
 use tidemark_query::api::remote_read::Reading;
@@ -39,20 +40,22 @@ impl From<Response> for Answer {
     }
 }
 
-/// Reads the parameters, waits for a turn, then answers (and compresses) in the queue of queries.
+/// Reads the parameters, waits for a turn, then answers (and compresses) in the queue of queries. `answer` is given the shards as
+/// whoever asks may see them.
 async fn answered<F, Fut>(node: Rc<Node>, request: Request, answer: F) -> Answer
 where
-    F: FnOnce(Rc<Node>, Params) -> Fut + 'static,
+    F: FnOnce(Rc<Node>, Shards, Params) -> Fut + 'static,
     Fut: Future<Output = Response> + 'static,
 {
     let headers = request.headers.clone();
+    let shards = node.shards_of(request.tenant.as_ref());
     let params = match request.params().await {
         Ok(params) => params,
         Err(error) => return error.answer(),
     };
     let turn = node.query_turns.acquire(1).await;
     let answering = spawn_into(Queue::Query, async move {
-        let response = answer(node, params).await;
+        let response = answer(node, shards, params).await;
         let answer = Answer::from(response).compressed_for(&headers).await;
         drop(turn);
         answer
@@ -105,14 +108,14 @@ fn ended(
 /// An expression at one time.
 pub(crate) async fn instant(node: Rc<Node>, request: Request) -> Answer {
     let (listed, format) = (asked(&request, "/api/v1/query"), preferred(&request));
-    answered(node, request, move |node, params| async move {
+    answered(node, request, move |node, shards, params| async move {
         let asked = match InstantRequest::new(&params, clock::now_ms()) {
             Ok(asked) => asked,
             Err(error) => return api::failure(&error),
         };
         let settings = &asked.settings;
         let running = node.queries.begin(listed(settings, [asked.time_ms, asked.time_ms, 0]));
-        let engine = node.engine();
+        let engine = node.engine().over(shards);
         let result = engine.instant(&settings.query, asked.time_ms, &options(settings)).await;
         ended(running, result, settings, format)
     })
@@ -122,7 +125,7 @@ pub(crate) async fn instant(node: Rc<Node>, request: Request) -> Answer {
 /// An expression over a range of time.
 pub(crate) async fn range(node: Rc<Node>, request: Request) -> Answer {
     let (listed, format) = (asked(&request, "/api/v1/query_range"), preferred(&request));
-    answered(node, request, move |node, params| async move {
+    answered(node, request, move |node, shards, params| async move {
         let asked = match RangeRequest::new(&params) {
             Ok(asked) => asked,
             Err(error) => return api::failure(&error),
@@ -130,7 +133,7 @@ pub(crate) async fn range(node: Rc<Node>, request: Request) -> Answer {
         let settings = &asked.settings;
         let (start, end, step) = (asked.start_ms, asked.end_ms, asked.step_ms);
         let running = node.queries.begin(listed(settings, [start, end, step]));
-        let engine = node.engine();
+        let engine = node.engine().over(shards);
         let result = engine.range(&settings.query, start, end, step, &options(settings)).await;
         ended(running, result, settings, format)
     })
@@ -139,7 +142,7 @@ pub(crate) async fn range(node: Rc<Node>, request: Request) -> Answer {
 
 /// An expression, laid out.
 pub(crate) async fn format(node: Rc<Node>, request: Request) -> Answer {
-    answered(node, request, |node, params| async move {
+    answered(node, request, |node, _, params| async move {
         api::query::format_query(&params, node.engine().options().parser)
     })
     .await
@@ -147,7 +150,7 @@ pub(crate) async fn format(node: Rc<Node>, request: Request) -> Answer {
 
 /// An expression as a tree.
 pub(crate) async fn parse(node: Rc<Node>, request: Request) -> Answer {
-    answered(node, request, |node, params| async move {
+    answered(node, request, |node, _, params| async move {
         api::query::parse_query(&params, node.engine().options().parser)
     })
     .await
@@ -155,16 +158,16 @@ pub(crate) async fn parse(node: Rc<Node>, request: Request) -> Answer {
 
 /// Label sets that match.
 pub(crate) async fn series(node: Rc<Node>, request: Request) -> Answer {
-    answered(node, request, |node, params| async move {
-        api::series::series(&params, node.shards()).await
+    answered(node, request, |_, shards, params| async move {
+        api::series::series(&params, &shards).await
     })
     .await
 }
 
 /// Label names.
 pub(crate) async fn labels(node: Rc<Node>, request: Request) -> Answer {
-    answered(node, request, |node, params| async move {
-        api::series::labels(&params, node.shards()).await
+    answered(node, request, |_, shards, params| async move {
+        api::series::labels(&params, &shards).await
     })
     .await
 }
@@ -172,8 +175,8 @@ pub(crate) async fn labels(node: Rc<Node>, request: Request) -> Answer {
 /// The values of one label.
 pub(crate) async fn label_values(node: Rc<Node>, mut request: Request) -> Answer {
     let name = request.captured.take().unwrap_or_default();
-    answered(node, request, |node, params| async move {
-        api::series::label_values(&name, &params, node.shards()).await
+    answered(node, request, |_, shards, params| async move {
+        api::series::label_values(&name, &params, &shards).await
     })
     .await
 }
@@ -183,10 +186,10 @@ async fn search(searched: Searched, node: Rc<Node>, request: Request) -> Answer 
         let status = StatusCode::SERVICE_UNAVAILABLE;
         return Answer::api_error(status, "unavailable", "search API disabled");
     }
-    answered(node, request, move |node, params| async move {
+    answered(node, request, move |node, shards, params| async move {
         let limit_max = node.flags.search_max_limit;
         let settings = SearchSettings { now_ms: clock::now_ms(), limit_max };
-        api::search::search(searched, &params, node.shards(), settings).await
+        api::search::search(searched, &params, &shards, settings).await
     })
     .await
 }
@@ -208,37 +211,38 @@ pub(crate) async fn search_label_values(node: Rc<Node>, request: Request) -> Ans
 
 /// Types, helps and units.
 pub(crate) async fn metadata(node: Rc<Node>, request: Request) -> Answer {
-    answered(node, request, |node, params| async move {
-        api::series::metadata(&params, node.shards()).await
+    answered(node, request, |_, shards, params| async move {
+        api::series::metadata(&params, &shards).await
     })
     .await
 }
 
 /// Exemplars of what an expression selects.
 pub(crate) async fn exemplars(node: Rc<Node>, request: Request) -> Answer {
-    answered(node, request, |node, params| async move {
+    answered(node, request, |node, shards, params| async move {
         let parser = node.engine().options().parser;
-        api::exemplars::query_exemplars(&params, parser, node.shards()).await
+        api::exemplars::query_exemplars(&params, parser, &shards).await
     })
     .await
 }
 
 /// The newest samples, for another Prometheus to scrape.
 pub(crate) async fn federate(node: Rc<Node>, request: Request) -> Answer {
-    answered(node, request, |node, params| async move {
+    answered(node, request, |node, shards, params| async move {
         let federation = Federation {
             now_ms: clock::now_ms(),
             lookback_ms: node.flags.query_lookback_delta.as_millis(),
             external_labels: node.settings().config.global.external_labels.clone(),
             budget: budget(&node),
         };
-        api::federate::federate(&params, node.shards(), &federation).await
+        api::federate::federate(&params, &shards, &federation).await
     })
     .await
 }
 
 /// Stored samples, for another Prometheus to query.
 pub(crate) async fn read(node: Rc<Node>, request: Request) -> Answer {
+    let shards = node.shards_of(request.tenant.as_ref());
     let body = match request.read(FORM_BYTES_MAX).await {
         Ok(body) => body,
         Err(error) => return error.answer(),
@@ -247,7 +251,7 @@ pub(crate) async fn read(node: Rc<Node>, request: Request) -> Answer {
     let answering = spawn_into(Queue::Query, async move {
         let external_labels = node.settings().config.global.external_labels.clone();
         let reading = Reading { external_labels, budget: budget(&node) };
-        let response = api::remote_read::read(&body.bytes, node.shards(), &reading).await;
+        let response = api::remote_read::read(&body.bytes, &shards, &reading).await;
         drop(turn);
         Answer::from(response)
     });

@@ -15,8 +15,9 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use tidemark_core::append::{AppendOutcome, RefusalKind};
 use tidemark_core::error::Error;
+use tidemark_core::model::tenant::Tenant;
 use tidemark_core::runtime::yield_if_needed;
-use tidemark_ingest::known::Known;
+use tidemark_ingest::known::{Known, SeriesKey};
 use tidemark_ingest::limits::PUSH_BODY_BYTES_MAX;
 use tidemark_ingest::protocols::remote_write_v1::{DecodeError, Decoder, Report, decompress};
 use tidemark_ingest::route;
@@ -59,16 +60,17 @@ pub(crate) async fn remote_write(node: Rc<Node>, request: Request) -> Answer {
     if let Some(refusal) = unsupported(&request.headers) {
         return refusal;
     }
+    let tenant = request.tenant.clone();
     let held = match request.read(WRITE_BYTES_MAX).await {
         Ok(held) => held,
         Err(error) => return error.answer(),
     };
     let mut report = Report::default();
-    let stored = store(&node, &held.bytes, &mut report).await;
+    let stored = store(&node, tenant.as_ref(), &held.bytes, &mut report).await;
     drop(held);
     count(&node, &report, stored.as_ref().ok());
     match stored {
-        Ok(outcome) => answer(&report, &outcome),
+        Ok(outcome) => answer(&report, &outcome, tenant.as_ref()),
         Err(Failure::Decode(error)) => Answer::error(StatusCode::BAD_REQUEST, &error.to_string()),
         Err(Failure::Storage(error)) => refusal(&error),
     }
@@ -85,12 +87,17 @@ enum Failure {
 
 /// Decodes a body and appends it. Should a series that was known be known no longer, it does so once more without trust in what is
 /// known; what the first time has stored is a duplicate then.
-async fn store(node: &Node, body: &[u8], report: &mut Report) -> Result<AppendOutcome, Failure> {
-    let outcome = attempt(node, body, true, report).await?;
+async fn store(
+    node: &Node,
+    tenant: Option<&Tenant>,
+    body: &[u8],
+    report: &mut Report,
+) -> Result<AppendOutcome, Failure> {
+    let outcome = attempt(node, tenant, body, true, report).await?;
     if outcome.stale == 0 {
         return Ok(outcome);
     }
-    let again = attempt(node, body, false, report).await?;
+    let again = attempt(node, tenant, body, false, report).await?;
     Ok(AppendOutcome {
         appended: outcome.appended + again.appended,
         duplicates: again.duplicates.saturating_sub(outcome.appended),
@@ -102,11 +109,13 @@ async fn store(node: &Node, body: &[u8], report: &mut Report) -> Result<AppendOu
 /// Decodes a body, appends it, and learns where the series are that were new to this core.
 async fn attempt(
     node: &Node,
+    tenant: Option<&Tenant>,
     body: &[u8],
     trusts: bool,
     report: &mut Report,
 ) -> Result<AppendOutcome, Failure> {
     let (mut plain, mut rows) = node.spare.take();
+    rows.set_tenant(tenant.cloned());
     let decoded = decode(node, body, trusts, &mut plain, &mut rows).await;
     let shards = node.shards();
     let split = decoded.map(|decoded| {
@@ -136,7 +145,11 @@ async fn decode(
 ) -> Result<Report, DecodeError> {
     decompress(body, PUSH_BODY_BYTES_MAX, plain)?;
     yield_if_needed().await;
-    let mut decoder = Decoder::new(plain).trusting(trusts);
+    let sender = match rows.tenant() {
+        Some(tenant) => node.known.borrow().key_of_tenant(tenant),
+        None => SeriesKey::NEUTRAL,
+    };
+    let mut decoder = Decoder::new(plain).trusting(trusts).within(sender);
     while decoder.step(rows, &mut node.known.borrow_mut())? {
         yield_if_needed().await;
     }
@@ -182,7 +195,7 @@ fn count(node: &Node, report: &Report, outcome: Option<&AppendOutcome>) {
 }
 
 /// 204 if all was stored; else 400, which tells the sender not to send it again.
-fn answer(report: &Report, outcome: &AppendOutcome) -> Answer {
+fn answer(report: &Report, outcome: &AppendOutcome, tenant: Option<&Tenant>) -> Answer {
     let mut message = String::new();
     if let Some(why) = &report.first_refusal {
         // Writing to a string cannot fail, here and below.
@@ -190,12 +203,16 @@ fn answer(report: &Report, outcome: &AppendOutcome) -> Answer {
     }
     if let Some(first) = &outcome.first_refusal {
         let sep = if message.is_empty() { "" } else { "; " };
+        let labels = match tenant {
+            Some(tenant) => tenant.show(first.labels.clone()),
+            None => first.labels.clone(),
+        };
         let _ = write!(
             message,
             "{sep}{} samples refused, the first: {} (series {}, timestamp {})",
             outcome.refused_total(),
             first.kind.message(),
-            first.labels,
+            labels,
             first.timestamp_ms
         );
     }
