@@ -277,8 +277,8 @@ mod tests {
     fn more_series_than_a_host_has_are_still_different() {
         let dataset = Dataset::new();
         let body = &slice_bodies(&dataset, 0, 2_000)[0];
-        let mut series: Vec<_> = body.lines().filter(|l| !l.starts_with('#')).collect();
-        series.iter_mut().for_each(|line| *line = line.split(' ').next().unwrap_or_default());
+        let samples = body.lines().filter(|line| !line.starts_with('#'));
+        let mut series: Vec<_> = samples.filter_map(|line| line.split(' ').next()).collect();
         series.sort_unstable();
         series.dedup();
         assert_eq!(series.len(), 2_000);

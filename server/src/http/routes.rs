@@ -357,10 +357,9 @@ mod tests {
     #[test]
     fn tenants_are_named_once_and_well() {
         let header = |names: &[&str]| {
-            let named = names.iter().map(|name| (TENANT_HEADER, name.parse().unwrap()));
             let mut headers = HeaderMap::new();
-            for (header, name) in named {
-                headers.append(header, name);
+            for name in names {
+                headers.append(TENANT_HEADER, name.parse().unwrap());
             }
             tenant_of(&headers).map(|tenant| tenant.name().to_owned())
         };

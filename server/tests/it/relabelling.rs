@@ -86,12 +86,13 @@ fn rule(random: &mut Random) -> String {
                 ["__meta_(.+)", "a|b|__address__", "(.)", "e(n)v", "__.*|job|a", "[^j]+"];
             fields.push(format!("regex: {}", quoted(pick(random, &patterns))));
         }
-        "keepequal" | "dropequal" => fields.extend([source, plain_target(random)]),
+        "keepequal" | "dropequal" | "lowercase" | "uppercase" => {
+            fields.extend([source, plain_target(random)]);
+        }
         "hashmod" => {
             let modulus = format!("modulus: {}", 1 + random.below(20));
             fields.extend([source, plain_target(random), modulus]);
         }
-        "lowercase" | "uppercase" => fields.extend([source, plain_target(random)]),
         _ => {
             fields.push(source);
             fields.push(format!("regex: {}", quoted(pick(random, PATTERNS))));
@@ -110,7 +111,7 @@ fn configuration(random: &mut Random, pairs: u64) -> String {
     let mut text =
         "global: {scrape_interval: 10h, scrape_timeout: 10s}\nscrape_configs:\n".to_owned();
     for job in 0..pairs.div_ceil(TARGETS_PER_JOB) {
-        let rules: Vec<_> = (0..1 + random.below(4)).map(|_| rule(random)).collect();
+        let rules: Vec<_> = (0..=random.below(4)).map(|_| rule(random)).collect();
         // Writing to a string cannot fail, here and below.
         let _ = writeln!(text, "- job_name: j{job}\n  relabel_configs: [{}]", rules.join(", "));
         text.push_str("  static_configs:\n");
