@@ -14,6 +14,9 @@ pub const DURATION_OPERATORS_MAX: usize = 500;
 
 const _: () = assert!(NESTING_MAX < TREE_HEIGHT_MAX, "what nests must fit into the tree");
 
+/// Windows from this length on, in ms, can hold whole chunks of blocks: their figures are looked at before they are decoded.
+pub const WIDE_RANGE_MS_MIN: i64 = 4 * 60 * 60 * 1000;
+
 /// From so many rows on a shard picks those of `topk` and its kin, while more are read.
 pub const PICK_ROWS_MIN: usize = 512;
 

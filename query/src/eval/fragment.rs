@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use tidemark_core::error::Error as CoreError;
 use tidemark_core::model::columns::SampleColumns;
-use tidemark_core::model::labels::Labels;
 use tidemark_core::model::matcher::Matcher;
 use tidemark_core::runtime;
 use tidemark_core::runtime::clock::Instant;
@@ -17,6 +16,7 @@ use super::histogram_stats;
 use super::notes::Notes;
 use super::row::{RowInput, RowOptions, RowScratch, evaluate};
 use super::select_k::{Pick, pick};
+use super::wide::Wide;
 use crate::budget::Budget;
 use crate::functions::labels::without_metadata;
 use crate::limits::PICK_ROWS_MIN;
@@ -97,20 +97,33 @@ pub async fn run(fragment: Arc<Fragment>, shard: &Shard) -> Result<Gathered, Que
         gathered.cost.select_seconds = watch.seconds();
         let mut columns = SampleColumns::new();
         let mut scratch = RowScratch::new(fragment.counts_steps.then_some(fragment.plan.steps));
+        let mut wide =
+            Wide::of(&fragment.plan, fragment.options).filter(|_| !fragment.counts_steps);
         for i in 0..selection.len() {
             runtime::yield_if_needed().await;
             fragment.budget.check()?;
             columns.clear();
             let began = watch.seconds();
-            selection.read(i, range, &mut columns).await.map_err(|e| storage_error(&e))?;
+            let told = match &mut wide {
+                Some(wide) => wide.evaluate(&selection, i, range).await,
+                None => Ok(None),
+            };
+            let told = told.map_err(|e| storage_error(&e))?;
+            if told.is_none() {
+                selection.read(i, range, &mut columns).await.map_err(|e| storage_error(&e))?;
+            }
             gathered.cost.read_seconds += watch.seconds() - began;
-            if columns.is_empty() {
+            let read = told.as_ref().map_or(columns.len(), |told| told.read);
+            if told.is_none() && read == 0 {
                 continue;
             }
+            fragment.budget.count_read(read);
             gathered.cost.series += 1;
-            gathered.cost.samples += columns.len();
+            gathered.cost.samples += read;
             let labels = selection.labels(i);
-            fragment.add_series(labels, &mut columns, &mut scratch, &mut groups, &mut gathered)?;
+            let told = told.map(|told| (told.cells, told.seen));
+            let input = RowInput { labels, columns: &mut columns, told, options: fragment.options };
+            fragment.add_series(input, &mut scratch, &mut groups, &mut gathered)?;
             picking.pick_if_many(&mut gathered);
         }
         picking.pick(&mut gathered);
@@ -126,17 +139,15 @@ impl Fragment {
     /// One series, read, into the groups or the rows.
     fn add_series(
         &self,
-        labels: &Labels,
-        columns: &mut SampleColumns,
+        mut input: RowInput<'_>,
         scratch: &mut RowScratch,
         groups: &mut Option<Groups>,
         gathered: &mut Gathered,
     ) -> Result<(), QueryError> {
-        self.budget.count_read(columns.len());
-        if self.stats_only && !columns.histograms.is_empty() {
-            histogram_stats::strip(columns);
+        let labels = input.labels;
+        if self.stats_only && !input.columns.histograms.is_empty() {
+            histogram_stats::strip(input.columns);
         }
-        let mut input = RowInput { labels, columns, options: self.options };
         let cells = evaluate(&self.plan, &mut input, scratch, &mut gathered.notes);
         let seen = scratch.take_seen();
         self.budget.count_seen(seen.total);

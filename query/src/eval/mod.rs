@@ -3,6 +3,7 @@
 //! | step | where | file |
 //! |---|---|---|
 //! | decode each series once, slide windows, apply functions of cells | shards | `window`, `row`, `smooth` |
+//! | wide windows from the figures of chunks, undecoded | shards | `wide` |
 //! | aggregate on the spot | shards | `aggregate`, `histogram_groups` |
 //! | collect rows or groups | shards to the querying core | `fragment` |
 //! | merge; operators between vectors; whole-vector functions | querying core | `run`, `matching`, `calls`, ... |
@@ -28,4 +29,5 @@ pub mod run;
 pub mod select_k;
 mod smooth;
 pub mod trace;
+mod wide;
 pub mod window;

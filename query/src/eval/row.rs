@@ -75,6 +75,8 @@ pub struct RowInput<'a> {
     pub labels: &'a Labels,
     /// Its samples; who evaluates may take them.
     pub columns: &'a mut SampleColumns,
+    /// What the window function that looks at samples gives, if that is known without them.
+    pub told: Option<(Cells, Seen)>,
     /// Settings.
     pub options: RowOptions,
 }
@@ -117,6 +119,7 @@ fn expr(
         }
         RowExpr::Window { function, spec, args, subquery, pos } => {
             let mut metric = input.labels.metric_name();
+            let mut told = None;
             if let Some(inner) = subquery {
                 let evaluate = |scratch: &mut RowScratch| evaluate(inner, input, scratch, notes);
                 let (cells, seen) = scratch.nested(inner.steps, evaluate);
@@ -127,6 +130,8 @@ fn expr(
                 if inner.drops_name() && !input.options.delayed_name_removal {
                     metric = "";
                 }
+            } else if input.told.is_some() {
+                told = input.told.take();
             } else {
                 let starts =
                     input.options.use_start_timestamps && crate::functions::uses_starts(*function);
@@ -134,7 +139,8 @@ fn expr(
             }
             let mut cx =
                 KernelContext { notes, metric, pos: *pos, args, scratch: &mut scratch.values };
-            let (cells, seen) = over_windows(*function, &scratch.samples, spec, steps, &mut cx)
+            let (cells, seen) = told
+                .or_else(|| over_windows(*function, &scratch.samples, spec, steps, &mut cx))
                 .unwrap_or_else(|| (Cells::absent(steps.count), Seen::default()));
             scratch.seen.widest = scratch.seen.widest.max(seen.widest);
             scratch.seen.total += seen.total;
@@ -394,7 +400,7 @@ mod tests {
         let mut columns = columns(&[(10, 1.0), (20, 2.0), (30, ABSENT), (50, 5.0)]);
         let labels = Labels::empty();
         let options = RowOptions::default();
-        let input = RowInput { labels: &labels, columns: &mut columns, options };
+        let input = RowInput { labels: &labels, columns: &mut columns, told: None, options };
         let newest = Newest { offset_ms: 0, at_ms: None, lookback_ms: 15 };
         let cells = newest.evaluate(Steps::new(5, 75, 10), &input, Take::Value);
         let seen: Vec<_> =

@@ -21,6 +21,7 @@ mod sliding;
 pub mod time;
 
 use signature::Function;
+pub use sliding::wide::{Extent, Teller};
 
 use crate::eval::batch::{Cells, Steps};
 use crate::eval::window::{KernelContext, Samples, Seen, WindowSpec, slide};

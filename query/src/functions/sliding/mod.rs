@@ -18,6 +18,7 @@ mod sorted;
 mod sums;
 #[cfg(test)]
 mod tests;
+pub(super) mod wide;
 
 use tidemark_core::model::time::TimestampMs;
 

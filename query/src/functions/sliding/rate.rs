@@ -56,15 +56,15 @@ fn resets(values: &[f64]) -> Vec<usize> {
 
 /// Where the samples of a window lie in it.
 #[derive(Clone, Copy, Default, PartialEq)]
-struct Shape {
-    to_start_ms: i64,
-    sampled_ms: i64,
-    to_end_ms: i64,
-    intervals: usize,
+pub(super) struct Shape {
+    pub(super) to_start_ms: i64,
+    pub(super) sampled_ms: i64,
+    pub(super) to_end_ms: i64,
+    pub(super) intervals: usize,
 }
 
 /// Knows the factor of the last shape.
-struct Extrapolator {
+pub(super) struct Extrapolator {
     kind: RateKind,
     shape: Shape,
     range_seconds: f64,
@@ -75,7 +75,7 @@ struct Extrapolator {
 }
 
 impl Extrapolator {
-    fn new(kind: RateKind) -> Self {
+    pub(super) fn new(kind: RateKind) -> Self {
         Extrapolator {
             kind,
             shape: Shape::default(),
@@ -87,9 +87,14 @@ impl Extrapolator {
         }
     }
 
+    /// Of which of the three.
+    pub(super) fn kind(&self) -> RateKind {
+        self.kind
+    }
+
     /// What to multiply a difference with.
     #[inline]
-    fn factor(&mut self, shape: Shape, first_value: f64, difference: f64) -> f64 {
+    pub(super) fn factor(&mut self, shape: Shape, first_value: f64, difference: f64) -> f64 {
         if shape != self.shape {
             self.learn(shape);
         }
