@@ -180,12 +180,16 @@ pub(crate) async fn ask_ok(
 ) -> Result<Response<Bytes>, DiscoveryError> {
     let url = request.uri().to_string();
     let response = ask.ask(request).await?;
-    let status = response.status();
-    if status.is_success() {
+    if response.status().is_success() {
         return Ok(response);
     }
+    Err(refused(&url, &response))
+}
+
+/// That the answer to a question at `url` is a no.
+pub(crate) fn refused(url: &str, response: &Response<Bytes>) -> DiscoveryError {
     let text = excerpt(String::from_utf8_lossy(response.body()).trim());
-    Err(DiscoveryError::Status { url, status, text })
+    DiscoveryError::Status { url: url.to_owned(), status: response.status(), text }
 }
 
 /// Sends `request` and reads the answer as JSON.

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::rand::SystemRandom;
+use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{
     RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair,
 };
@@ -17,6 +17,19 @@ pub fn token(header: &Value, claims: &Value, pem: &str) -> Result<String, &'stat
     let algorithm = header["alg"].as_str().unwrap_or_default();
     let signature = rsa(algorithm, pem, text.as_bytes())?;
     Ok(format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature)))
+}
+
+/// A name that nothing else has, in the form of a UUID of version 4.
+///
+/// # Errors
+/// If the system gives no random numbers.
+pub fn unique() -> Result<String, &'static str> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| "needs random numbers, and there are none")?;
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let hex = format!("{:032x}", u128::from_be_bytes(bytes));
+    Ok([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"))
 }
 
 /// The signature of `text` by RS256, RS384 or RS512.
@@ -43,6 +56,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn names_differ() {
+        let (a, b) = (unique().unwrap(), unique().unwrap());
+        assert!(a != b && a.len() == 36 && a.as_bytes()[14] == b'4', "{a} {b}");
+    }
 
     #[test]
     fn a_key_that_is_none_is_not_shown() {

@@ -7,7 +7,7 @@ use tidemark_ingest::discovery::clouds::azure::{Azure, AzureOptions, Method};
 use tidemark_ingest::discovery::clouds::openstack::{Login, OpenStack, Role};
 use tidemark_ingest::discovery::clouds::ovhcloud::{OvhCloud, OvhCloudOptions};
 use tidemark_ingest::discovery::clouds::{
-    digitalocean, gce, hetzner, ionos, linode, scaleway, triton, vultr,
+    digitalocean, gce, hetzner, ionos, linode, scaleway, stackit, triton, vultr,
 };
 
 use super::http::HttpAsk;
@@ -17,7 +17,7 @@ use super::refreshed::{asking, filters, refreshed};
 use crate::config::discovery::{
     AwsSdConfig, AzureSdConfig, DigitalOceanSdConfig, Ec2SdConfig, GceSdConfig, HetznerSdConfig,
     IonosSdConfig, LightsailSdConfig, LinodeSdConfig, OpenStackSdConfig, OvhCloudSdConfig,
-    ScalewaySdConfig, TritonSdConfig, VultrSdConfig,
+    ScalewaySdConfig, StackitSdConfig, TritonSdConfig, VultrSdConfig,
 };
 use crate::config::http_client::{HttpClientConfig, TlsConfig};
 
@@ -83,6 +83,15 @@ refreshed! {
         baremetal: c.role == "baremetal",
         port: c.port,
     };
+    StackitSdConfig: |c| &c.http => stackit::Stackit::new(stackit::StackitOptions {
+        project: c.project.clone(),
+        endpoint: c.endpoint.clone(),
+        region: c.region.clone(),
+        account_key: (c.service_account_key.reveal().to_owned(), c.service_account_key_path.clone()),
+        private_key: (c.private_key.reveal().to_owned(), c.private_key_path.clone()),
+        credentials_file: c.credentials_file_path.clone(),
+        port: c.port,
+    });
     TritonSdConfig: |c| &with_tls(&c.tls_config) => triton::Triton {
         endpoint: c.endpoint.clone(),
         port: c.port,

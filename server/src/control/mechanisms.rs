@@ -7,9 +7,10 @@ use super::stats::Stats;
 use crate::config::discovery::{
     AwsSdConfig, AzureSdConfig, ConsulSdConfig, DigitalOceanSdConfig, Discovery, DnsSdConfig,
     DockerSdConfig, DockerSwarmSdConfig, Ec2SdConfig, EurekaSdConfig, FileSdConfig, GceSdConfig,
-    HetznerSdConfig, HttpSdConfig, IonosSdConfig, KubernetesSdConfig, LightsailSdConfig,
-    LinodeSdConfig, MarathonSdConfig, NomadSdConfig, OpenStackSdConfig, OvhCloudSdConfig,
-    PuppetDbSdConfig, ScalewaySdConfig, TritonSdConfig, UyuniSdConfig, VultrSdConfig,
+    HetznerSdConfig, HttpSdConfig, IonosSdConfig, KubernetesSdConfig, KumaSdConfig,
+    LightsailSdConfig, LinodeSdConfig, MarathonSdConfig, NomadSdConfig, OpenStackSdConfig,
+    OvhCloudSdConfig, PuppetDbSdConfig, ScalewaySdConfig, StackitSdConfig, TritonSdConfig,
+    UyuniSdConfig, VultrSdConfig,
 };
 
 /// What a discoverer's task is given.
@@ -76,6 +77,7 @@ mechanisms! {
     "hetzner": Hetzner from hetzner_sd_configs: HetznerSdConfig;
     "http": Http from http_sd_configs: HttpSdConfig;
     "kubernetes": Kubernetes from kubernetes_sd_configs: KubernetesSdConfig;
+    "kuma": Kuma from kuma_sd_configs: KumaSdConfig;
     "ionos": Ionos from ionos_sd_configs: IonosSdConfig;
     "lightsail": Lightsail from lightsail_sd_configs: LightsailSdConfig;
     "linode": Linode from linode_sd_configs: LinodeSdConfig;
@@ -85,6 +87,7 @@ mechanisms! {
     "ovhcloud": OvhCloud from ovhcloud_sd_configs: OvhCloudSdConfig;
     "puppetdb": PuppetDb from puppetdb_sd_configs: PuppetDbSdConfig;
     "scaleway": Scaleway from scaleway_sd_configs: ScalewaySdConfig;
+    "stackit": Stackit from stackit_sd_configs: StackitSdConfig;
     "triton": Triton from triton_sd_configs: TritonSdConfig;
     "uyuni": Uyuni from uyuni_sd_configs: UyuniSdConfig;
     "vultr": Vultr from vultr_sd_configs: VultrSdConfig;

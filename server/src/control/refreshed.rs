@@ -6,18 +6,21 @@ use tidemark_ingest::discovery::Refresh;
 use tidemark_ingest::discovery::docker::{Docker, DockerOptions};
 use tidemark_ingest::discovery::dockerswarm::{Role, Swarm};
 use tidemark_ingest::discovery::http::Http;
-use tidemark_ingest::discovery::services::{eureka, marathon, nomad, puppetdb, uyuni};
+use tidemark_ingest::discovery::services::{eureka, kuma, marathon, nomad, puppetdb, uyuni};
 
 use super::http::HttpAsk;
 use super::mechanisms::{Context, Start};
 use super::provider::Running;
 use super::refresh;
 use crate::config::discovery::{
-    DockerSdConfig, DockerSwarmSdConfig, EurekaSdConfig, Filter, HttpSdConfig, MarathonSdConfig,
-    NomadSdConfig, PuppetDbSdConfig, UyuniSdConfig,
+    DockerSdConfig, DockerSwarmSdConfig, EurekaSdConfig, Filter, HttpSdConfig, KumaSdConfig,
+    MarathonSdConfig, NomadSdConfig, PuppetDbSdConfig, UyuniSdConfig,
 };
 use crate::config::http_client::HttpClientConfig;
 use crate::config::scalars::Duration;
+
+/// How long after the time that Kuma may hold an answer back it is given up.
+const KUMA_GRACE: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// Whom a configuration asks as, and the mechanism that asks.
 macro_rules! refreshed {
@@ -88,6 +91,15 @@ impl Start for DockerSwarmSdConfig {
             _ => Role::Nodes,
         };
         let mechanism = Swarm { base, role, port: self.port, filters: filters(&self.filters) };
+        Ok(asking(mechanism, client, self.refresh_interval, context))
+    }
+}
+
+impl Start for KumaSdConfig {
+    fn start(&self, context: Context) -> Result<Running, String> {
+        let client = HttpAsk::new(&self.http, self.fetch_timeout.as_std() + KUMA_GRACE)?;
+        let held = self.fetch_timeout.to_string();
+        let mechanism = kuma::Kuma::new(&self.server, &held, &self.client_id);
         Ok(asking(mechanism, client, self.refresh_interval, context))
     }
 }

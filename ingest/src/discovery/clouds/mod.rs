@@ -12,5 +12,6 @@ pub mod linode;
 pub mod openstack;
 pub mod ovhcloud;
 pub mod scaleway;
+pub mod stackit;
 pub mod triton;
 pub mod vultr;
