@@ -84,7 +84,12 @@ impl Wide {
             stretch.statistics = stretch.statistics.filter(|_| !edges.cut(stretch.range));
             told += stretch.statistics.map_or(0, |statistics| statistics.samples);
         }
-        if told == 0 {
+        let teller = Teller::new(self.function);
+        let mut known = self.stretches.iter().filter_map(|stretch| stretch.statistics.as_ref());
+        let understood = teller.is_some_and(|teller| known.all(|s| teller.understands(s)));
+        // Many windows over few chunks are cheaper when they slide.
+        let work = (self.stretches.len() * self.steps.count) as u64;
+        if told == 0 || !understood || work > told {
             return Ok(None);
         }
         self.extents.clear();
@@ -101,10 +106,6 @@ impl Wide {
             if !edges.divide(&mut self.columns, &mut self.extents) {
                 return Ok(None);
             }
-        }
-        // Many windows over few chunks are cheaper when they slide.
-        if (self.extents.len() * self.steps.count) as u64 > told {
-            return Ok(None);
         }
         let windows = self.windows();
         Ok(windows.map(|(cells, seen)| Told { cells, seen, read }))

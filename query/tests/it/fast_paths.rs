@@ -23,7 +23,9 @@ const MINUTE: i64 = 60_000;
 const MINUTES: usize = 14 * 60;
 
 /// The functions that figures tell of.
-const FUNCTIONS: [&str; 13] = [
+const FUNCTIONS: [&str; 15] = [
+    "absent_over_time",
+    "ts_of_first_over_time",
     "count_over_time",
     "present_over_time",
     "first_over_time",

@@ -9,7 +9,7 @@ use super::Walk;
 use crate::eval::window::Seen;
 
 /// Whole numbers up to here are exact in a float.
-const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+pub(super) const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// `sum_over_time`
 pub(super) fn sum(values: &[f64], walk: Walk<'_>, out: &mut [f64]) -> Seen {

@@ -15,10 +15,8 @@ use tidemark_core::model::time::TimestampMs;
 use super::super::rate::{DELTA, INCREASE, RATE, RateKind};
 use super::super::signature::Function;
 use super::rate::{Extrapolator, Shape};
+use super::sums::EXACT_MAX;
 use crate::eval::batch::ABSENT;
-
-/// Whole numbers below it are exact in a float.
-const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// Some neighbouring samples of a series.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +61,17 @@ impl Teller {
             _ => return None,
         };
         Some(Teller { function, extrapolator })
+    }
+
+    /// Whether these figures can be a part of what tells a window: if not, there is no use in reading those beside them.
+    pub fn understands(&self, statistics: &ChunkStatistics) -> bool {
+        let sums = match self.function {
+            Function::SumOverTime | Function::AvgOverTime => true,
+            _ => {
+                self.extrapolator.as_ref().is_some_and(|e| e.kind().counter) && statistics.falls > 0
+            }
+        };
+        !sums || statistics.sums.is_some()
     }
 
     /// The value at a step whose window begins and ends at `window`, and holds exactly `of`; [`ABSENT`] if there is none. `None` if
