@@ -23,7 +23,7 @@ use crate::config::http_client::BasicAuth;
 const RETRY_AFTER: Duration = Duration::from_secs(15);
 
 /// How much later than promised an answer may come.
-const GRACE: Duration = Duration::from_secs(15);
+pub(super) const GRACE: Duration = Duration::from_secs(15);
 
 /// What the tasks of one configuration share.
 struct Shared {

@@ -77,8 +77,8 @@ mechanisms! {
     "hetzner": Hetzner from hetzner_sd_configs: HetznerSdConfig;
     "http": Http from http_sd_configs: HttpSdConfig;
     "kubernetes": Kubernetes from kubernetes_sd_configs: KubernetesSdConfig;
-    "kuma": Kuma from kuma_sd_configs: KumaSdConfig;
     "ionos": Ionos from ionos_sd_configs: IonosSdConfig;
+    "kuma": Kuma from kuma_sd_configs: KumaSdConfig;
     "lightsail": Lightsail from lightsail_sd_configs: LightsailSdConfig;
     "linode": Linode from linode_sd_configs: LinodeSdConfig;
     "marathon": Marathon from marathon_sd_configs: MarathonSdConfig;

@@ -8,6 +8,7 @@ use tidemark_ingest::discovery::dockerswarm::{Role, Swarm};
 use tidemark_ingest::discovery::http::Http;
 use tidemark_ingest::discovery::services::{eureka, kuma, marathon, nomad, puppetdb, uyuni};
 
+use super::consul::GRACE;
 use super::http::HttpAsk;
 use super::mechanisms::{Context, Start};
 use super::provider::Running;
@@ -18,9 +19,6 @@ use crate::config::discovery::{
 };
 use crate::config::http_client::HttpClientConfig;
 use crate::config::scalars::Duration;
-
-/// How long after the time that Kuma may hold an answer back it is given up.
-const KUMA_GRACE: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// Whom a configuration asks as, and the mechanism that asks.
 macro_rules! refreshed {
@@ -68,6 +66,15 @@ refreshed! {
 
 pub(super) use refreshed;
 
+impl Start for KumaSdConfig {
+    fn start(&self, context: Context) -> Result<Running, String> {
+        let client = HttpAsk::new(&self.http, self.fetch_timeout.as_std() + GRACE)?;
+        let wait = self.fetch_timeout.to_string();
+        let mechanism = kuma::Kuma::new(&self.server, &wait, &self.client_id);
+        Ok(asking(mechanism, client, self.refresh_interval, context))
+    }
+}
+
 impl Start for DockerSdConfig {
     fn start(&self, context: Context) -> Result<Running, String> {
         let (base, client) = docker_daemon(&self.host, &self.http, self.refresh_interval)?;
@@ -91,15 +98,6 @@ impl Start for DockerSwarmSdConfig {
             _ => Role::Nodes,
         };
         let mechanism = Swarm { base, role, port: self.port, filters: filters(&self.filters) };
-        Ok(asking(mechanism, client, self.refresh_interval, context))
-    }
-}
-
-impl Start for KumaSdConfig {
-    fn start(&self, context: Context) -> Result<Running, String> {
-        let client = HttpAsk::new(&self.http, self.fetch_timeout.as_std() + KUMA_GRACE)?;
-        let held = self.fetch_timeout.to_string();
-        let mechanism = kuma::Kuma::new(&self.server, &held, &self.client_id);
         Ok(asking(mechanism, client, self.refresh_interval, context))
     }
 }

@@ -45,6 +45,7 @@ pub(super) struct Stats {
     pub(super) updates_delayed: Counter,
     http_failures: Counter,
     azure_failures: Counter,
+    kuma_failures: Counter,
     linode_failures: Counter,
     nomad_failures: Counter,
     /// Files that could not be read.
@@ -108,10 +109,11 @@ impl Stats {
     }
 
     /// The mechanisms whose failures have a name of their own as well.
-    fn refresh_failures(&self) -> [(&'static str, &Counter); 4] {
+    fn refresh_failures(&self) -> [(&'static str, &Counter); 5] {
         [
             ("azure", &self.azure_failures),
             ("http", &self.http_failures),
+            ("kuma", &self.kuma_failures),
             ("linode", &self.linode_failures),
             ("nomad", &self.nomad_failures),
         ]
@@ -251,6 +253,11 @@ impl Stats {
                 "prometheus_sd_azure_failures_total",
                 "Number of Azure service discovery refresh failures.",
                 &self.azure_failures,
+            ),
+            (
+                "prometheus_sd_kuma_fetch_failures_total",
+                "The number of Kuma MADS fetch call failures.",
+                &self.kuma_failures,
             ),
             (
                 "prometheus_sd_linode_failures_total",

@@ -61,6 +61,45 @@ fn services_of_nomad() {
     );
 }
 
+#[test]
+fn assignments_of_kuma_and_servers_of_stackit() {
+    let address = api(|asked| match asked.path.as_str() {
+        "/v3/discovery:monitoringassignments?fetch-timeout=2m"
+            if asked.body.contains(r#""version_info":"v1""#) =>
+        {
+            Answer::Raw(b"HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n".to_vec())
+        }
+        "/v3/discovery:monitoringassignments?fetch-timeout=2m"
+            if asked.body.contains(r#""node":{"id":"me"}"#) =>
+        {
+            json("", KUMA)
+        }
+        "/v1/projects/p/servers?details=true" if asked.head.contains("authorization: bearer t") => {
+            json("", STACKIT)
+        }
+        _ => nothing(),
+    });
+    let tidemark = Tidemark::start(&format!(
+        "scrape_configs:\n\
+         - {{job_name: kuma, kuma_sd_configs: [{{server: 'http://{address}', client_id: me, refresh_interval: 100ms}}]}}\n\
+         - {{job_name: stackit, stackit_sd_configs: [{{project: p, endpoint: 'http://{address}', authorization: {{credentials: t}}}}]}}\n"
+    ));
+    let refreshes = || {
+        let of = r#"prometheus_sd_refresh_duration_seconds_count{mechanism="kuma",config="kuma"}"#;
+        metric(&tidemark, of).unwrap_or(0.0)
+    };
+    eventually("unchanged assignments", || (refreshes() > 2.0).then_some(()));
+    let both: Vec<String> = found(&tidemark, 2).into_iter().collect();
+    assert!(both.iter().any(|t| t.contains(r#""__meta_kuma_dataplane":"a""#)), "{both:?}");
+    assert!(both.iter().any(|t| t.contains(r#""__meta_stackit_name":"s""#)), "{both:?}");
+    assert_eq!(metric(&tidemark, "prometheus_sd_kuma_fetch_failures_total "), Some(0.0));
+}
+
+const KUMA: &str = r#"{"versionInfo": "v1", "nonce": "n", "typeUrl": "type.googleapis.com/kuma.observability.v1.MonitoringAssignment",
+    "resources": [{"mesh": "m", "service": "s", "targets": [{"name": "a", "scheme": "http", "address": "127.0.0.1:1", "metricsPath": "/m"}]}]}"#;
+const STACKIT: &str =
+    r#"{"items": [{"id": "1", "name": "s", "nics": [{"ipv4": "127.0.0.2", "networkName": "n"}]}]}"#;
+
 const GROUPS: &str = r#"[{"targets": ["127.0.0.1:1"]}]"#;
 
 #[test]
