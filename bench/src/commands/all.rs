@@ -157,7 +157,7 @@ fn measure(options: &Options, step: &Step) -> Result<Table, Box<dyn Error>> {
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
     for _ in 0..common.runs.max(1) {
         for (system, name) in common.systems().zip(&systems) {
-            match measurement.run(system) {
+            match measurement.run(&system) {
                 Ok(measured) => rows.extend(measured),
                 Err(error) => {
                     note(&format!("{name}: {error}"));

@@ -93,7 +93,7 @@ pub fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let mut rows = Vec::new();
     for _ in 0..common.runs.max(1) {
         for system in common.systems() {
-            rows.extend(measurement.run(system)?);
+            rows.extend(measurement.run(&system)?);
         }
     }
     let report = Report { command, rows: crate::report::medians(rows) };
@@ -106,7 +106,7 @@ pub fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
 }
 
 impl Measurement {
-    fn run(&self, system: System<'_>) -> Outcome {
+    fn run(&self, system: &System<'_>) -> Outcome {
         match self {
             Self::Ingest(options) => ingest::run(options, &mut system.target()?),
             Self::Query(options) => query::run(options, &mut system.target()?),

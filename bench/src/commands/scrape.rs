@@ -50,7 +50,7 @@ impl Options {
 }
 
 /// Starts the targets, and a server that scrapes them; measures; ends both.
-pub(super) fn run(options: &Options, system: System<'_>) -> Outcome {
+pub(super) fn run(options: &Options, system: &System<'_>) -> Outcome {
     let dataset = Dataset::new();
     let targets = Targets::start(&dataset, options.targets, options.series_each())?;
     let config = targets.configuration(&dataset, options.targets, options.interval_seconds);

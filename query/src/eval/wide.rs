@@ -125,7 +125,9 @@ impl Wide {
                 continue;
             };
             let mut window = *first;
-            later.iter().for_each(|extent| window.append(extent));
+            for extent in later {
+                window.append(extent);
+            }
             seen.count(window.statistics.samples as usize);
             cells.floats_mut()[step] = teller.tell(&window, (start_ms, end_ms))?;
         }

@@ -135,7 +135,8 @@ async fn stored(series: &[Vec<f64>]) -> Engine {
     let wal = WalOptions { segment_bytes: 1 << 20, ..WalOptions::default() };
     let options = ShardOptions { wal, future_ms_max: i64::MAX, ..ShardOptions::default() };
     let disk = SimDisk::new(1).disk();
-    let shard = Shard::open(disk, Path::new("/shard"), options).await.unwrap();
+    let shard =
+        Shard::open(disk, Path::new("/shard"), options).await.expect("a disk without faults");
     for (i, values) in series.iter().enumerate() {
         let labels = Labels::from_pairs([("__name__", "m"), ("i", i.to_string().as_str())]);
         let mut batch = AppendBatch::new();
@@ -143,10 +144,10 @@ async fn stored(series: &[Vec<f64>]) -> Engine {
         for (minute, value) in values.iter().cycle().take(MINUTES).enumerate() {
             batch.push_sample(minute as i64 * MINUTE + i as i64, *value);
         }
-        shard.append(batch).await.unwrap();
+        shard.append(batch).await.expect("a disk without faults");
     }
-    shard.tick().await.unwrap();
-    shard.maintain().await.unwrap();
+    shard.tick().await.expect("a disk without faults");
+    shard.maintain().await.expect("a disk without faults");
     assert!(shard.stats().blocks > 0);
     Engine::new(
         Shards::local(vec![shard]),
@@ -216,7 +217,7 @@ fn chunks_inside_wide_windows_are_not_read() {
         for function in FUNCTIONS {
             let text = format!("{function}(m[12h])");
             let answer = engine.instant(&text, 13 * 60 * MINUTE, &QueryOptions::default()).await;
-            let stats = answer.unwrap().stats;
+            let stats = answer.expect("a disk without faults").stats;
             assert_eq!(stats.samples_total, 720, "{text}");
             assert!(stats.samples_read < 480, "{text}: {} are read", stats.samples_read);
         }
