@@ -254,7 +254,11 @@ impl<'a> Late<'a> {
 impl Bounds {
     /// Why a late sample is refused.
     fn refuses_late(&self, t: TimestampMs, head: &Head) -> Option<RefusalKind> {
-        let oldest_ms = head.counts().max_ms.saturating_sub(self.late_ms_max);
+        // What was deferred was in the window when its batch came, whatever came with it.
+        let oldest_ms = match self.stored {
+            Some(_) => TimestampMs::MIN,
+            None => head.counts().max_ms.saturating_sub(self.late_ms_max),
+        };
         if self.late_ms_max <= 0 {
             Some(RefusalKind::OutOfOrder)
         } else if t < oldest_ms.max(head.floor_ms()) || t == TimestampMs::MIN {
@@ -326,7 +330,7 @@ mod tests {
                     let (now, later) = left.split_at(size.min(left.len()));
                     left = later;
                     let outcome = shard.append(batch(now)).await.unwrap();
-                    assert_eq!((outcome.appended, outcome.refused_total()), (now.len() as u64, 0));
+                    assert_eq!((outcome.appended, outcome.refused_total()), (now.len() as u64, 0), "{outcome:?} {now:?}");
                     match then {
                         0 => shard.0.spill_as(size.is_multiple_of(2)).await.unwrap(),
                         1 => shard.0.checkpoint().await.unwrap(),
@@ -376,6 +380,21 @@ mod tests {
             for shard in [shard, open(&disk.kill()).await] {
                 assert_eq!(read_all(&shard, TimeRange::ALL).await.unwrap(), expected);
             }
+        });
+    }
+
+    #[test]
+    fn what_is_deferred_stays_in_the_window_that_its_batch_found() {
+        sim::run(5, async {
+            let disk = SimDisk::new(5);
+            let shard = open(&disk).await;
+            let rows: Vec<_> = (0..200).map(|i| (0, i * 10_000, i as f64)).collect();
+            shard.append(batch(&rows)).await.unwrap();
+            shard.0.spill().await.unwrap();
+            let newest_ms = OUT_OF_ORDER_WINDOW_MS + 1_000_000;
+            let rows = [(0, 515_000, 9.0), (0, newest_ms, 1.0)];
+            let outcome = shard.append(batch(&rows)).await.unwrap();
+            assert_eq!((outcome.appended, outcome.refused_total()), (2, 0), "{outcome:?}");
         });
     }
 
