@@ -31,7 +31,7 @@ pub(super) fn run(options: &Options, target: &mut Target) -> Outcome {
     let dataset = Dataset::new();
     let steps = options.hours * 240;
     let before = usage(target);
-    let history = load_history(options.series, steps, &dataset, target)?;
+    let history = load_history(options.series, steps, 0, &dataset, target)?;
     thread::sleep(Duration::from_secs(options.settle_seconds));
     Ok(vec![stopped(&history, (before, usage(target)), target)?])
 }

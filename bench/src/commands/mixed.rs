@@ -36,7 +36,10 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options, target: &mut Target) -> Outcome {
     let dataset = Dataset::new();
-    let history = load_history(options.series, options.history_minutes * 4, &dataset, target)?;
+    // A round of all series may pass sooner than a step: history ends early enough that no sample is of the future.
+    let rounds = (options.seconds as f64 * options.rate / options.series as f64).ceil() as u64;
+    let history =
+        load_history(options.series, options.history_minutes * 4, rounds, &dataset, target)?;
     let end_ms = history.end_ms;
     note(&format!("{}: {} samples/s beside queries", target.name, options.rate));
     let plan =

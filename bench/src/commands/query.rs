@@ -64,7 +64,7 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options, target: &mut Target) -> Outcome {
     let dataset = Dataset::new();
     let fresh = usage(target);
-    let history = load_history(options.series, options.hours * 240, &dataset, target)?;
+    let history = load_history(options.series, options.hours * 240, 0, &dataset, target)?;
     if options.disk {
         thread::sleep(Duration::from_secs(options.settle_seconds));
     }
@@ -100,16 +100,17 @@ impl History {
     }
 }
 
-/// Sends so many steps of history, ending now, and looks until all of it is found.
+/// Sends so many steps of history, ending `spare` steps ago, and looks until all of it is found.
 pub(super) fn load_history(
     series: usize,
     steps: u64,
+    spare: u64,
     dataset: &Dataset,
     target: &Target,
 ) -> Result<History, Box<dyn std::error::Error>> {
     let plan = Plan { series, steps: LOAD_STEPS, samples_per_request: 10_000, connections: 4 };
     let rounds = steps.div_ceil(LOAD_STEPS as u64);
-    let first_ms = steps_ago(rounds * LOAD_STEPS as u64 + 4);
+    let first_ms = steps_ago(rounds * LOAD_STEPS as u64 + spare + 4);
     let mut load = plan.streamed(dataset, first_ms);
     let began = Instant::now();
     let sent = load.send(&target.url, Until::Rounds(rounds), None, &AtomicBool::new(false));
