@@ -11,6 +11,9 @@ const RESTART_STEPS: u64 = 4_099;
 /// Observations of a histogram a step, at most.
 const OBSERVATIONS_MAX: u64 = 50;
 
+/// Halvings between the busiest series of a family and its calmest.
+const HALVINGS_MAX: u64 = 9;
+
 /// A 64-bit mix (splitmix64's finalizer).
 pub(super) fn mix(mut x: u64) -> u64 {
     x ^= x >> 30;
@@ -29,6 +32,8 @@ pub struct Walk {
     /// Of the host: all its counters begin again together.
     host: u64,
     step: u64,
+    /// The widest step, in units.
+    widest: u64,
     /// Whole numbers are walked and divided at the end, so that decimals are exact.
     units: i64,
     /// The share of observations that fall into this bucket, in 1/256.
@@ -54,7 +59,7 @@ impl Walk {
             let slower = (of - 1 - at) as u64;
             256 - slower * slower * 256 / (of * of) as u64
         });
-        Self { values, seed, host, step: 0, units, share }
+        Self { values, seed, host, step: 0, widest: widest(values, seed), units, share }
     }
 
     /// The value of the next step.
@@ -65,13 +70,12 @@ impl Walk {
         match self.values {
             Values::Constant(value) => return value,
             Values::Fraction => return (random >> 11) as f64 / (1_u64 << 53) as f64,
-            Values::Counter(most) | Values::Seconds(most) => self.grow(restart, random % most),
-            Values::Bytes => self.wander(random, 512),
-            Values::Hundredths => self.wander(random, 64),
+            Values::Counter(_) | Values::Seconds(_) => self.grow(restart, random % self.widest),
+            Values::Bytes | Values::Hundredths => self.wander(random, self.widest),
             Values::Bucket | Values::Count => {
-                self.grow(restart, random % OBSERVATIONS_MAX * self.share / 256);
+                self.grow(restart, random % self.widest * self.share / 256);
             }
-            Values::Sum => self.grow(restart, random % OBSERVATIONS_MAX * 13),
+            Values::Sum => self.grow(restart, random % self.widest * 13),
         }
         match self.values {
             Values::Seconds(_) | Values::Hundredths | Values::Sum => self.units as f64 / 100.0,
@@ -91,6 +95,19 @@ impl Walk {
             self.units = (self.units + by).max(0);
         }
     }
+}
+
+/// The widest step of a series, in units: of a family, few modes of a processor, devices and status codes are busy, and
+/// most are nearly idle.
+fn widest(values: Values, seed: u64) -> u64 {
+    let busiest = match values {
+        Values::Constant(_) | Values::Fraction => return 0,
+        Values::Counter(most) | Values::Seconds(most) => most,
+        Values::Bytes => 512,
+        Values::Hundredths => 64,
+        Values::Bucket | Values::Count | Values::Sum => OBSERVATIONS_MAX,
+    };
+    (busiest >> (mix(seed ^ 0x7469_6465) % (HALVINGS_MAX + 1))).max(2)
 }
 
 #[cfg(test)]
