@@ -1,6 +1,6 @@
 //! Which blocks are compacted next.
 //!
-//! Time is divided into windows of 6 h, 18 h, 54 h and so on, each three of those before, counted from the epoch; the largest is a tenth of the
+//! Time is divided into windows of 8 h, 32 h, 128 h and so on, each four of those before, counted from the epoch; the largest is a tenth of the
 //! retention, and no more than 31 days. A window that the head has been cut up to the end of is complete; if it holds two blocks or more, they
 //! become one. Smaller windows go first, and of the same size the oldest.
 
@@ -11,8 +11,9 @@ use crate::chunk::Effort;
 use crate::limits::{BLOCK_RANGE_MS_MAX, CHUNK_RANGE_MS_MAX};
 use crate::model::time::TimestampMs;
 
-/// Windows of one level of those of the level before.
-const FANOUT: i64 = 3;
+/// Windows of one level of those of the level before. Each level writes every sample once more, and the first of them is the time of one full
+/// chunk at 15 s, which later levels copy as it is.
+const FANOUT: i64 = 4;
 
 /// The blocks to be compacted next, the oldest first, and the window that they fill, in ms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,25 +84,25 @@ mod tests {
     #[test]
     fn complete_windows_are_compacted_small_ones_first() {
         let two: Vec<_> = (0..5).map(|i| block(i as u32, 2 * i, 2 * i + 2)).collect();
-        assert_eq!(sources(&two, 5, 9999), Vec::<u32>::new(), "the window is not complete");
-        assert_eq!(sources(&two, 6, 9999), [0, 1, 2]);
-        assert_eq!(sources(&two[1..], 10, 9999), [1, 2]);
-        assert_eq!(sources(&two[2..], 10, 9999), Vec::<u32>::new(), "one alone stays");
-        let six = [
-            block(7, 0, 6),
-            block(9, 12, 18),
-            block(8, 6, 12),
-            block(10, 18, 20),
-            block(11, 20, 22),
+        assert_eq!(sources(&two, 7, 9999), Vec::<u32>::new(), "the window is not complete");
+        assert_eq!(sources(&two, 8, 9999), [0, 1, 2, 3]);
+        assert_eq!(sources(&two[2..], 14, 9999), [2, 3]);
+        assert_eq!(sources(&two[3..], 14, 9999), Vec::<u32>::new(), "one alone stays");
+        let eight = [
+            block(7, 0, 8),
+            block(9, 16, 24),
+            block(8, 8, 16),
+            block(10, 24, 26),
+            block(11, 26, 28),
         ];
-        assert_eq!(sources(&six, 24, 9999), [10, 11]);
-        assert_eq!(sources(&six[..4], 24, 9999), [7, 8, 9]);
-        assert_eq!(sources(&six[..4], 24, 179), Vec::<u32>::new(), "a tenth of the retention");
+        assert_eq!(sources(&eight, 32, 9999), [10, 11]);
+        assert_eq!(sources(&eight[..4], 32, 9999), [7, 8, 9, 10]);
+        assert_eq!(sources(&eight[..4], 32, 319), Vec::<u32>::new(), "a tenth of the retention");
     }
 
     #[test]
     fn windows_end_at_31_days() {
         let hours: Vec<i64> = windows(None).map(|ms| ms / HOUR).collect();
-        assert_eq!(hours, [6, 18, 54, 162, 486]);
+        assert_eq!(hours, [8, 32, 128, 512]);
     }
 }

@@ -135,16 +135,22 @@ impl Inner {
     async fn seal_before(&self, cut_ms: TimestampMs) -> Result<()> {
         let _turn = self.turn().await;
         self.head.borrow_mut().raise_floor(cut_ms, 0);
-        let (mut first, series_end) = (0, self.head.borrow().next_series());
-        while first < series_end {
-            let end = series_end.min(first.saturating_add(CUT_SLICE_SERIES));
-            self.seal_slice(first, end, cut_ms)?;
-            yield_if_needed().await;
-            first = end;
-        }
+        self.seal_all(cut_ms).await?;
         // Whoever finds the block must find its series in the log.
         self.wal.sync().await?;
         self.chunks.rotate();
+        Ok(())
+    }
+
+    /// Seals the open chunks that end before a time.
+    pub(super) async fn seal_all(&self, idle_before_ms: TimestampMs) -> Result<()> {
+        let (mut first, series_end) = (0, self.head.borrow().next_series());
+        while first < series_end {
+            let end = series_end.min(first.saturating_add(CUT_SLICE_SERIES));
+            self.seal_slice(first, end, idle_before_ms)?;
+            yield_if_needed().await;
+            first = end;
+        }
         Ok(())
     }
 

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::head::Head;
 use crate::head::chunk_list::ChunkRef;
 use crate::head::record::{self, Record};
+use crate::model::time::TimestampMs;
 use crate::runtime::clock::Instant;
 use crate::runtime::disk::Disk;
 use crate::wal::{ReplayReport, Wal};
@@ -107,15 +108,17 @@ impl Shard {
         Ok(Rc::new(Shard(Rc::new(inner), None)))
     }
 
-    /// Takes no more, writes what is in memory to a checkpoint and makes everything durable, so that the next start has nothing to
-    /// replay. Selections made before can still be read.
+    /// Takes no more, writes all chunks to a file and the series to a checkpoint, and makes everything durable, so that the next start has
+    /// nothing to replay and what is left takes little room. Selections made before can still be read.
     pub async fn close(&self) -> Result<()> {
         if self.0.closing.replace(true) {
             return Ok(());
         }
         self.0.wal.sync().await?;
         self.0.finish_background().await;
-        self.0.spill().await?;
+        self.0.seal_all(TimestampMs::MAX).await?;
+        self.0.spill_as(true).await?;
+        self.0.wal.end_with_next_cut();
         self.0.checkpoint().await?;
         Ok(self.0.wal.remove_spares().await?)
     }

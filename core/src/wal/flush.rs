@@ -9,6 +9,7 @@ use super::chain::Run;
 use super::writer::{Durability, Flushed, Writer};
 use super::{Flushing, Position, SyncMode, Wal, WalError};
 use crate::runtime::clock::Instant;
+use crate::runtime::disk::BLOCK_BYTES;
 use crate::runtime::{self, Queue};
 
 /// How often a log that is not synced is written.
@@ -20,7 +21,8 @@ struct Batch {
     /// The number behind the last record of `runs`.
     end: u64,
     durability: Durability,
-    cut: bool,
+    /// Length of the segment to begin behind them, if one is asked for.
+    cut: Option<u64>,
     writer: Writer,
     spares: VecDeque<PathBuf>,
     flushed: Flushed,
@@ -74,11 +76,13 @@ impl Wal {
         state.flushing = Flushing::Busy;
         let syncs = self.0.options.sync != SyncMode::Off || state.waiting.iter().any(|w| w.sync);
         state.in_flight_bytes = state.chain.bytes();
+        let segment_bytes =
+            if state.ending { BLOCK_BYTES as u64 } else { self.0.options.segment_bytes };
         Some(Batch {
             runs: state.chain.take(),
             end: state.chain.next_sequence(),
             durability: if syncs { Durability::Synced } else { Durability::Written },
-            cut: !state.cutters.is_empty(),
+            cut: (!state.cutters.is_empty()).then_some(segment_bytes),
             writer: state.writer.take().expect("one flush at a time"),
             spares: std::mem::take(&mut state.spares),
             flushed: Flushed::default(),
@@ -110,7 +114,7 @@ impl Wal {
             let _ = waiter.answer.send(if done { Ok(()) } else { outcome.clone() });
         }
         state.waiting = waiting;
-        if batch.cut {
+        if batch.cut.is_some() {
             for cutter in state.cutters.drain(..) {
                 let _ = cutter.send(outcome.clone().map(|()| Position(batch.end)));
             }
@@ -122,8 +126,8 @@ impl Batch {
     async fn write(&mut self) -> Result<(), WalError> {
         let Batch { runs, writer, spares, flushed, .. } = self;
         writer.flush(runs, self.durability, spares, flushed).await?;
-        if self.cut {
-            writer.cut(self.end, spares, flushed).await?;
+        if let Some(segment_bytes) = self.cut {
+            writer.cut(self.end, segment_bytes, spares, flushed).await?;
         }
         Ok(())
     }

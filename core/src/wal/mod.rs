@@ -135,6 +135,8 @@ struct State {
     waiting: Vec<Waiter>,
     flushing: Flushing,
     cutters: Vec<OneshotSender<Result<Position, WalError>>>,
+    /// Whether the segment that the next cut begins is the last for now, and holds nothing.
+    ending: bool,
     closed: VecDeque<Closed>,
     spares: VecDeque<PathBuf>,
     has_active: bool,
@@ -197,6 +199,7 @@ impl Wal {
             waiting: Vec::new(),
             flushing: Flushing::Idle,
             cutters: Vec::new(),
+            ending: false,
             closed: closed_segments(&listing.segments, &ends),
             spares: listing.spares,
             has_active: false,
@@ -272,6 +275,12 @@ impl Wal {
         self.0.state.borrow_mut().cutters.push(answer);
         self.start_flushing();
         cut.await.unwrap_or(Err(WalError::Stopped))
+    }
+
+    /// Has the segment that the next [`Wal::cut`] begins take no more room than its header: for when nothing more will be written. A record that
+    /// comes even so goes to a segment of its own.
+    pub fn end_with_next_cut(&self) {
+        self.0.state.borrow_mut().ending = true;
     }
 
     /// Frees the segments that hold no record at or behind `before`. What is in them must be durable elsewhere.

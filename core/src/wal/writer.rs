@@ -122,7 +122,8 @@ impl Writer {
                 runs.drain(..written);
                 written = 0;
                 let first = runs[0].first_sequence;
-                self.begin_segment(first, spares, flushed).await.map_err(Failure::Next)?;
+                let begun = self.begin_segment(first, self.segment_bytes, spares, flushed).await;
+                begun.map_err(Failure::Next)?;
             }
             self.write(&mut runs[written], flushed).await.map_err(Failure::Active)?;
             written += 1;
@@ -163,10 +164,11 @@ impl Writer {
     async fn begin_segment(
         &mut self,
         first_sequence: u64,
+        segment_bytes: u64,
         spares: &mut VecDeque<PathBuf>,
         flushed: &mut Flushed,
     ) -> Result<(), DiskError> {
-        let header = segment::header(self.next_id, first_sequence, self.segment_bytes);
+        let header = segment::header(self.next_id, first_sequence, segment_bytes);
         let spare = spares.pop_front();
         let begun = segment::begin(&self.disk, &self.directory, header, spare.as_deref()).await;
         let next = match begun {
@@ -186,18 +188,24 @@ impl Writer {
         Ok(())
     }
 
-    /// Begins a segment with the record `next_sequence`, unless the active one does. All before it must be flushed.
+    /// Begins a segment of a length with the record `next_sequence`, unless the active one does and is no longer. All before it must be
+    /// flushed.
     pub(super) async fn cut(
         &mut self,
         next_sequence: u64,
+        segment_bytes: u64,
         spares: &mut VecDeque<PathBuf>,
         flushed: &mut Flushed,
     ) -> Result<(), WalError> {
-        if self.active.as_ref().is_some_and(|a| a.header.first_sequence == next_sequence) {
+        let there = |active: &Active| {
+            active.header.first_sequence == next_sequence
+                && active.header.segment_bytes <= segment_bytes
+        };
+        if self.active.as_ref().is_some_and(there) {
             return Ok(());
         }
         self.sync(flushed).await?;
-        self.begin_segment(next_sequence, spares, flushed).await?;
+        self.begin_segment(next_sequence, segment_bytes, spares, flushed).await?;
         Ok(())
     }
 

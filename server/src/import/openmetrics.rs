@@ -28,7 +28,7 @@ const PIECE_BYTES: usize = 1 << 20;
 const RUN_SAMPLES: usize = 16 << 20;
 
 /// Width of a block: a window of compaction, large enough that years do not make thousands of blocks.
-const WINDOW_MS: i64 = 54 * 60 * 60 * 1000;
+const WINDOW_MS: i64 = 32 * 60 * 60 * 1000;
 
 const END: &str = "# EOF";
 

@@ -204,3 +204,30 @@ async fn real_log(directory: &Path) {
         }
     }
 }
+
+#[test]
+fn a_log_that_ends_takes_a_block_and_can_be_continued() {
+    let disk = SimDisk::new(8);
+    sim::run(8, async {
+        let (wal, ..) = open(&disk, small()).await;
+        wal.buffer(1, |out| out.put(b"before")).unwrap();
+        let position = wal.cut().await.unwrap();
+        wal.retire(position).await.unwrap();
+        wal.end_with_next_cut();
+        let end = wal.cut().await.unwrap();
+        assert_eq!(end, position, "nothing came between");
+        wal.retire(end).await.unwrap();
+        wal.remove_spares().await.unwrap();
+        let bytes = |disk: &SimDisk| disk.files().iter().map(|(_, c)| c.len()).sum::<usize>();
+        assert_eq!(bytes(&disk), BLOCK_BYTES);
+
+        let (again, found, report) = open(&disk, small()).await;
+        assert_eq!((report.damage, found.len(), again.next()), (vec![], 0, end));
+        // A record that comes even so is kept.
+        let position = wal.buffer(1, |out| out.put(b"after")).unwrap();
+        wal.commit(position).await.unwrap();
+        let (_, found, report) = open(&disk.crash(), small()).await;
+        assert_eq!((report.damage, found.len()), (vec![], 1));
+        assert_eq!(found[&end.0].1, b"after");
+    });
+}
