@@ -16,6 +16,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::head::record::RecordError;
 use crate::limits::CHECKPOINT_FRAME_BYTES_MAX;
 use crate::runtime::disk::{BLOCK_BYTES, Buffer, Disk, File, Open, Window, whole_blocks};
 use crate::runtime::yield_if_needed;
@@ -110,10 +111,13 @@ pub struct CheckpointReport {
 }
 
 /// Reads the checkpoint of the shard in `directory`, if there is one, and hands each record to `on_record`.
+///
+/// # Errors
+/// When a newer version wrote it, or it cannot be read at all.
 pub async fn read(
     disk: &Disk,
     directory: &Path,
-    mut on_record: impl FnMut(u8, &[u8]) -> Result<(), String>,
+    mut on_record: impl FnMut(u8, &[u8]) -> Result<(), RecordError>,
 ) -> Result<CheckpointReport> {
     let mut report = CheckpointReport::default();
     if !disk.list(directory).await?.iter().any(|entry| entry.name == FILE_NAME) {
@@ -135,7 +139,8 @@ pub async fn read(
         complete = kind == KIND_END;
         if !complete {
             report.records += 1;
-            if let Err(why) = on_record(kind, payload) {
+            if let Err(error) = on_record(kind, payload) {
+                let why = error.unless_newer(window.file().path())?.to_string();
                 report.damaged.push(corrupt(window.file(), position, "a record", &why));
             }
             yield_if_needed().await;

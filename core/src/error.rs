@@ -33,6 +33,19 @@ pub enum Error {
         /// The newest version known.
         known: u32,
     },
+    /// A file holds a record that only a newer Tidemark writes.
+    #[error(
+        "{}: a record of kind {kind} is newer than {known}, the newest kind this binary reads; start the version of tidemark that wrote it",
+        path.display()
+    )]
+    NewerRecord {
+        /// The file, or the directory of the log.
+        path: PathBuf,
+        /// The kind of the record.
+        kind: u8,
+        /// The newest kind known.
+        known: u8,
+    },
     /// Another process has the data directory.
     #[error(
         "data directory {} is in use by another process (lock held); stop that process, or use another directory",

@@ -153,6 +153,12 @@ pub const ENTRY_SAMPLES_MAX: usize = 32 << 10;
 /// WAL segments at which a checkpoint is due, unless the last one was larger than half of them.
 pub const CHECKPOINT_SEGMENTS_MIN: u64 = 8;
 
+/// Samples of the log that chunk files hold as well, at which fewer segments do: some tenths of a second of replay.
+pub const CHECKPOINT_SPILLED_SAMPLES: u64 = 8 << 20;
+
+/// These segments.
+pub const CHECKPOINT_SPILLED_SEGMENTS_MIN: u64 = 1;
+
 const _: () =
     assert!(SPILL_BYTES_MIN < SPILL_BYTES_MAX && 2 * SPILL_BYTES_MAX <= BACKLOG_BYTES_MAX);
 // A sample takes at most 10 bytes for its time and 9 for its value.

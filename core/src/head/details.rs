@@ -42,6 +42,12 @@ impl Details {
         self.staged.entry(series).or_default().push((t, detail.clone()));
     }
 
+    /// Whether anything is staged.
+    #[inline]
+    pub(super) fn has_staged(&self) -> bool {
+        !self.staged.is_empty()
+    }
+
     /// Takes what was staged for the samples of a series.
     #[inline]
     pub(super) fn take_staged(&mut self, series: SeriesRef) -> Vec<(TimestampMs, SampleDetail)> {

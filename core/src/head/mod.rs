@@ -550,6 +550,29 @@ impl Head {
     }
 }
 
+impl record::Apply for Head {
+    #[inline]
+    fn apply(&mut self, record: &Record<'_>) {
+        Head::apply(self, record);
+    }
+
+    #[inline]
+    fn soon(&self, series: SeriesRef) {
+        self.series.prefetch(series);
+    }
+
+    #[inline]
+    fn next(&self, series: SeriesRef) {
+        self.prefetch(series);
+    }
+
+    #[inline]
+    fn wants(&self, series: SeriesRef, last_ms: TimestampMs) -> bool {
+        let known = self.series.get(series).and_then(Series::last_ms);
+        known.is_none_or(|known| known < last_ms) || self.details.has_staged()
+    }
+}
+
 impl Counts {
     fn cover(&mut self, range: TimeRange) {
         self.min_ms = self.min_ms.min(range.start_ms);

@@ -131,7 +131,7 @@ mod tests {
                 kept.insert(series, Sample { timestamp_ms, value: f64::from_bits(bits) });
             }
             for payload in kept.encode(bytes) {
-                record::decode(KIND_OUT_OF_ORDER, &payload, &mut |record| {
+                record::decode(KIND_OUT_OF_ORDER, &payload, &mut |record: &Record<'_>| {
                     let Record::OutOfOrder { series, samples } = *record else { panic!("{record:?}") };
                     for sample in samples {
                         assert!(again.insert(series, *sample));

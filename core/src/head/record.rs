@@ -22,11 +22,14 @@ mod append;
 mod state;
 mod values;
 
+use std::path::Path;
+
 pub use append::AppendEncoder;
 pub use state::StateEncoder;
 
 use crate::chunk::bits::{push_uvarint, push_varint, unzigzag};
 use crate::chunk::xor::Resume;
+use crate::error::Error;
 use crate::exemplars;
 use crate::head::chunk_list::ChunkRef;
 use crate::head::details::{SampleDetail, decode_detail};
@@ -170,6 +173,9 @@ pub const KIND_DELETED: u8 = 9;
 /// Number of a checkpoint's record of series.
 pub const KIND_STATE: u8 = 10;
 
+/// The highest kind that this version knows.
+const KIND_NEWEST: u8 = KIND_STATE;
+
 /// A payload that passed its CRC and still makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
@@ -182,6 +188,21 @@ pub enum RecordError {
     /// A kind that this version does not know.
     #[error("the record kind {0} is unknown; it was written by a newer version")]
     UnknownKind(u8),
+}
+
+impl RecordError {
+    /// Itself, where it costs no more than the record that was read from `path`.
+    ///
+    /// # Errors
+    /// [`Error::NewerRecord`]: what only a newer version can read was acknowledged by it, and must not be passed over.
+    pub fn unless_newer(self, path: &Path) -> Result<Self, Error> {
+        match self {
+            RecordError::UnknownKind(kind) => {
+                Err(Error::NewerRecord { path: path.to_owned(), kind, known: KIND_NEWEST })
+            }
+            RecordError::Malformed { .. } => Ok(self),
+        }
+    }
 }
 
 /// Adds a metric family to a metadata payload.
@@ -226,17 +247,39 @@ fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// Decodes a payload and calls `apply` with each record in it, in order. The records before a malformed one are applied.
-pub fn decode(
-    kind: u8,
-    payload: &[u8],
-    apply: &mut dyn FnMut(&Record<'_>),
-) -> Result<(), RecordError> {
+/// What records are applied to.
+pub trait Apply {
+    /// Changes it.
+    fn apply(&mut self, record: &Record<'_>);
+
+    /// Samples of a series come soon.
+    fn soon(&self, _: SeriesRef) {}
+
+    /// Samples of a series come next.
+    fn next(&self, _: SeriesRef) {}
+
+    /// Whether samples of a series, of which the last is at `last_ms`, would change anything.
+    fn wants(&self, _: SeriesRef, _last_ms: TimestampMs) -> bool {
+        true
+    }
+}
+
+impl<F: FnMut(&Record<'_>)> Apply for F {
+    fn apply(&mut self, record: &Record<'_>) {
+        self(record);
+    }
+}
+
+/// Decodes a payload and applies each record in it, in order. The records before a malformed one are applied.
+pub fn decode(kind: u8, payload: &[u8], to: &mut (impl Apply + ?Sized)) -> Result<(), RecordError> {
     let mut input = Input { bytes: payload };
+    let late = kind == KIND_OUT_OF_ORDER;
+    if late || kind == KIND_APPEND {
+        return append::decode(&mut input, late, to).ok_or(RecordError::Malformed { kind });
+    }
+    let apply = &mut |record: &Record<'_>| to.apply(record);
     let done = match kind {
-        KIND_APPEND => append::decode(&mut input, false, apply),
         KIND_APPEND_1 => append::decode_1(&mut input, apply),
-        KIND_OUT_OF_ORDER => append::decode(&mut input, true, apply),
         KIND_METADATA => decode_metadata(&mut input, apply),
         KIND_SEAL => decode_seal(&mut input, apply),
         KIND_STATE => state::decode(&mut input, apply),
@@ -346,7 +389,7 @@ mod tests {
 
     fn decode_to_text(kind: u8, payload: &[u8]) -> Result<Vec<String>, RecordError> {
         let mut seen = Vec::new();
-        decode(kind, payload, &mut |record| seen.push(format!("{record:?}")))?;
+        decode(kind, payload, &mut |record: &Record<'_>| seen.push(format!("{record:?}")))?;
         Ok(seen)
     }
 

@@ -26,6 +26,7 @@ use crate::index::symbols::Symbols;
 use crate::model::labels::{Fingerprint, Labels};
 use crate::model::sample::Sample;
 use crate::model::time::{TimeRange, TimestampMs};
+use crate::runtime::prefetch_all;
 
 const SERIES_PER_PAGE: usize = 1024;
 const LABEL_PAGE_BYTES: usize = 1 << 16;
@@ -196,6 +197,15 @@ impl SeriesTable {
             return page.slots[slot].as_mut();
         }
         page.few(slot).map(|at| &mut page.few[at].1)
+    }
+
+    /// Has the record of a series fetched.
+    #[inline]
+    pub(super) fn prefetch(&self, number: SeriesRef) {
+        let (page, slot) = address(number);
+        if let Some(record) = self.pages.get(page).and_then(|page| page.slots.get(slot)) {
+            prefetch_all(record);
+        }
     }
 
     /// Adds a series under a number that is free, with its labels as [`Symbols::encode`] writes them.

@@ -37,7 +37,7 @@ mod stop;
 mod task;
 mod time;
 
-pub use prefetch::prefetch;
+pub use prefetch::{prefetch, prefetch_all};
 pub use stop::{ReloadSignal, StopSignal, Stopper};
 pub use task::{Queue, Task, spawn, spawn_into, unblock, yield_if_needed, yield_now};
 pub use time::{Sleep, TimedOut, sleep, sleep_until, timeout};

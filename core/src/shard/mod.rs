@@ -25,6 +25,7 @@ mod import;
 mod labels;
 mod late;
 mod open;
+mod progress;
 mod select;
 mod snapshot;
 mod stats;
@@ -55,7 +56,7 @@ use crate::wal::{Wal, WalOptions};
 
 pub use census::{Census, PairCount};
 pub use import::BlockImport;
-pub use open::ReplayProgress;
+pub use progress::ReplayProgress;
 pub use select::{Selection, Stretch};
 use stats::Counters;
 pub use stats::{LabelCount, ShardStats, TopLabels};
@@ -124,6 +125,8 @@ struct Inner {
     /// The series that the next tick begins to examine for being idle.
     next_idle: Cell<u32>,
     checkpoint_bytes: Cell<u64>,
+    /// Samples that went to chunk files since the last checkpoint was begun.
+    spilled_samples: Cell<u64>,
     /// Whether a checkpoint is worth its cost whatever the length of the log.
     checkpoint_wanted: Cell<bool>,
     /// Whether a tick is under way.

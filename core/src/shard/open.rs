@@ -6,10 +6,10 @@
 use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::{info, warn};
 
+use super::progress::Teller;
 use super::stats::Counters;
 use super::{Inner, Shard, ShardOptions};
 use crate::cardinality::Guard;
@@ -27,31 +27,6 @@ use crate::wal::{ReplayReport, Wal};
 
 const WAL_DIRECTORY: &str = "wal";
 const CHUNKS_DIRECTORY: &str = "chunks";
-
-/// How far the shards of a process are with replaying their logs. Counts up from all cores, read from any.
-#[derive(Debug, Default)]
-pub struct ReplayProgress {
-    segments: AtomicU64,
-    replayed: AtomicU64,
-    records: AtomicU64,
-}
-
-impl ReplayProgress {
-    /// WAL segments that were found.
-    pub fn segments(&self) -> u64 {
-        self.segments.load(Ordering::Relaxed)
-    }
-
-    /// WAL segments that have been replayed.
-    pub fn replayed(&self) -> u64 {
-        self.replayed.load(Ordering::Relaxed)
-    }
-
-    /// Records that have been replayed.
-    pub fn records(&self) -> u64 {
-        self.records.load(Ordering::Relaxed)
-    }
-}
 
 impl Shard {
     /// Opens the shard in `directory`, which is made if it is missing. Damage is logged and left out.
@@ -100,6 +75,7 @@ impl Shard {
             payload: Cell::default(),
             next_idle: Cell::new(0),
             checkpoint_bytes: Cell::new(checkpoint_bytes),
+            spilled_samples: Cell::default(),
             checkpoint_wanted: Cell::new(false),
             ticking: Cell::new(false),
             maintaining: Cell::new(false),
@@ -127,7 +103,7 @@ impl Shard {
 async fn read_checkpoint(disk: &Disk, directory: &Path, head: &RefCell<Head>) -> Result<u64> {
     let report = checkpoint::read(disk, directory, |kind, payload| {
         let mut head = head.borrow_mut();
-        record::decode(kind, payload, &mut |record| head.apply(record)).map_err(|e| e.to_string())
+        record::decode(kind, payload, &mut *head)
     });
     let report = report.await?;
     warn_of(&report.damaged);
@@ -161,24 +137,17 @@ async fn open_wal(
     let directory = directory.join(WAL_DIRECTORY);
     disk.create_dir_all(&directory).await?;
     let listed = disk.list(&directory).await?;
-    let (count, bytes) = listed.iter().fold((0, 0), |(n, bytes), e| (n + 1, bytes + e.len));
-    let progress = &*options.progress;
-    progress.segments.fetch_add(count, Ordering::Relaxed);
-    let (mut done, mut told) = (0, 0);
+    let mut teller = Teller::new(&options.progress, &directory, &listed);
     let on_record = |_, kind, payload: &[u8]| {
-        let mut head = head.borrow_mut();
-        if let Err(error) = record::decode(kind, payload, &mut |record| head.apply(record)) {
+        if let Err(error) = record::decode(kind, payload, &mut *head.borrow_mut()) {
+            let error = error.unless_newer(&directory)?;
             warn!(%error, wal = %directory.display(), "a record of the log is left out");
         }
-        progress.records.fetch_add(1, Ordering::Relaxed);
-        done += payload.len() as u64;
-        let replayed = (done * count).checked_div(bytes).unwrap_or(0).min(count);
-        progress.replayed.fetch_add(replayed - told, Ordering::Relaxed);
-        told = replayed;
+        teller.replayed(payload.len() as u64);
         Ok(())
     };
     let opened = Wal::open(disk.clone(), &directory, options.wal.clone(), on_record).await?;
-    progress.replayed.fetch_add(count - told, Ordering::Relaxed);
+    teller.finish();
     for damage in &opened.1.damage {
         warn!(%damage, "the write-ahead log is damaged");
     }

@@ -6,7 +6,8 @@
 //!    to the file too; since nothing presses, they are encoded anew to take less. The WAL is synced
 //!    first: a stored chunk must never be durable before the definition of its series is.
 //! 3. When the WAL has grown, a checkpoint is written, and the WAL before it is retired. Its size is bounded by that: what the log
-//!    holds is at most what a checkpoint costs to write, or a fixed number of segments.
+//!    holds is at most what a checkpoint costs to write, or a fixed number of segments; fewer where samples come so fast that chunk files
+//!    hold most of them already, since a start would read these for nothing.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -26,8 +27,9 @@ use crate::head::series::Series;
 use crate::index::SeriesRef;
 use crate::index::symbols::SymbolList;
 use crate::limits::{
-    CHECKPOINT_SEGMENTS_MIN, CHECKPOINT_SLICE_BYTES, CHUNK_BATCH_BYTES_MAX, IDLE_MS,
-    IDLE_SERIES_PER_TICK, SPILL_BYTES, SPILL_BYTES_MAX, SPILL_BYTES_MIN,
+    CHECKPOINT_SEGMENTS_MIN, CHECKPOINT_SLICE_BYTES, CHECKPOINT_SPILLED_SAMPLES,
+    CHECKPOINT_SPILLED_SEGMENTS_MIN, CHUNK_BATCH_BYTES_MAX, IDLE_MS, IDLE_SERIES_PER_TICK,
+    SPILL_BYTES, SPILL_BYTES_MAX, SPILL_BYTES_MIN,
 };
 use crate::model::columns::SampleColumns;
 use crate::model::time::{TimeRange, TimestampMs};
@@ -65,6 +67,26 @@ struct Spilling {
     bytes: Rc<[u8]>,
 }
 
+/// What lies in the log since the last checkpoint.
+struct Log {
+    segments: u64,
+    segment_bytes: u64,
+    /// Samples that chunk files hold as well.
+    spilled_samples: u64,
+}
+
+impl Log {
+    /// Whether to write a checkpoint, after one of `checkpoint_bytes`. A replay goes through the whole log, and at full ingest most of
+    /// it is in chunk files already.
+    fn deserves(&self, checkpoint_bytes: u64) -> bool {
+        let min = match self.spilled_samples {
+            CHECKPOINT_SPILLED_SAMPLES.. => CHECKPOINT_SPILLED_SEGMENTS_MIN,
+            _ => CHECKPOINT_SEGMENTS_MIN,
+        };
+        self.segments > min.max(2 * checkpoint_bytes / self.segment_bytes)
+    }
+}
+
 /// How far a checkpoint has come: the next series, and of that the end of the last chunk that is written already.
 #[derive(Clone, Copy, Default)]
 struct StatePosition {
@@ -79,7 +101,7 @@ impl Inner {
         if checkpoint || self.spill_is_due() {
             self.spill().await?;
         }
-        if checkpoint {
+        if checkpoint || self.checkpoint_is_due() {
             self.checkpoint().await?;
         }
         Ok(())
@@ -132,6 +154,7 @@ impl Inner {
             for (spilled, at) in batch.iter().zip(locations) {
                 let place = Place::File { file: at.file, offset: at.offset };
                 let &Spilling { series, key, chunk, .. } = spilled;
+                self.spilled_samples.update(|samples| samples + u64::from(chunk.count()));
                 head.apply(&Record::Spilled { series, key, chunk: chunk.moved(place) });
             }
         }
@@ -140,14 +163,18 @@ impl Inner {
 
     /// Whether the WAL has grown enough for a checkpoint to be worth its cost.
     fn checkpoint_is_due(&self) -> bool {
-        let worth = 2 * self.checkpoint_bytes.get() / self.options.wal.segment_bytes;
-        self.checkpoint_wanted.get()
-            || self.wal.stats().segments as u64 > worth.max(CHECKPOINT_SEGMENTS_MIN)
+        let log = Log {
+            segments: self.wal.stats().segments as u64,
+            segment_bytes: self.options.wal.segment_bytes,
+            spilled_samples: self.spilled_samples.get(),
+        };
+        self.checkpoint_wanted.get() || log.deserves(self.checkpoint_bytes.get())
     }
 
     /// Writes all series with their chunks in memory, and retires the WAL before them.
     pub(super) async fn checkpoint(&self) -> Result<()> {
         let cut = self.wal.cut().await?;
+        let spilled_samples = self.spilled_samples.get();
         let mut writer = CheckpointWriter::begin(&self.disk, &self.directory).await?;
         let (mut from, mut encoder, mut payload) =
             (StatePosition::default(), StateEncoder::new(), Vec::new());
@@ -180,6 +207,7 @@ impl Inner {
         }
         self.checkpoint_bytes.set(writer.finish().await?);
         self.checkpoint_wanted.set(false);
+        self.spilled_samples.update(|all| all - spilled_samples);
         self.counters.borrow_mut().checkpoints += 1;
         self.wal.retire(cut).await?;
         Ok(())
@@ -304,5 +332,27 @@ impl Head {
             }
         }
         payloads
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_due_when_the_log_is_long_for_what_it_costs() {
+        for (segments, spilled_samples, checkpoint_bytes, due) in [
+            (CHECKPOINT_SEGMENTS_MIN, 0, 0, false),
+            (CHECKPOINT_SEGMENTS_MIN + 1, 0, 0, true),
+            (1, CHECKPOINT_SPILLED_SAMPLES, 0, false),
+            (2, CHECKPOINT_SPILLED_SAMPLES - 1, 0, false),
+            (2, CHECKPOINT_SPILLED_SAMPLES, 0, true),
+            // A log that is shorter than two checkpoints stays, however much of it is stored.
+            (10, CHECKPOINT_SPILLED_SAMPLES, 5_000, false),
+            (11, CHECKPOINT_SPILLED_SAMPLES, 5_000, true),
+        ] {
+            let log = Log { segments, segment_bytes: 1_000, spilled_samples };
+            assert_eq!(log.deserves(checkpoint_bytes), due, "{segments} {spilled_samples}");
+        }
     }
 }

@@ -49,6 +49,8 @@ pub struct ReplayReport {
 struct Readable {
     path: PathBuf,
     header: Header,
+    /// What the CRC of each of its frames starts from.
+    seed: u32,
     window: Window,
 }
 
@@ -236,7 +238,7 @@ impl Readable {
         let path = segment::path(directory, header.id);
         let mut window = Window::open(disk, &path, WINDOW_BYTES).await?;
         window.limit(header.segment_bytes);
-        Ok(Readable { path, header, window })
+        Ok(Readable { path, header, seed: header.seed(), window })
     }
 
     async fn frame_at(&mut self, position: u64) -> disk::Result<Found> {
@@ -246,7 +248,7 @@ impl Readable {
         };
         Ok(match self.window.get(position, frame.bytes() as usize).await? {
             None => Found::Broken(frame, None),
-            Some(bytes) => match frame.check(bytes, self.header.seed()) {
+            Some(bytes) => match frame.check(bytes, self.seed) {
                 Ok(()) => Found::Intact(frame),
                 Err(crcs) => Found::Broken(frame, Some(crcs)),
             },

@@ -8,4 +8,5 @@ mod crash;
 mod faults;
 mod kill;
 mod maintenance;
+mod newer;
 mod shard;

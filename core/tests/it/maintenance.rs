@@ -4,12 +4,11 @@
 //! the disk is sound again: all that retention keeps must be there, before and after a power loss.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tidemark_core::append::AppendBatch;
-use tidemark_core::error::{Error, Result};
+use tidemark_core::error::Result;
 use tidemark_core::model::columns::SampleColumns;
 use tidemark_core::model::labels::Labels;
 use tidemark_core::model::time::TimeRange;
@@ -18,7 +17,7 @@ use tidemark_core::runtime::sim::SimDisk;
 use tidemark_core::runtime::{self, sim};
 use tidemark_core::shard::{Shard, ShardStats};
 
-use crate::shard::{every_few, file, open, seeds};
+use crate::shard::{every_few, open, seeds};
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 const STEP_MS: i64 = 10 * 60 * 1000;
@@ -133,69 +132,6 @@ fn background_work_survives_a_full_disk_and_failing_operations() {
             run(seed, &day, at, SimDisk::fail_no_space_after, SimDisk::make_room);
             run(seed, &day, at, SimDisk::fail_operation_after, |_| ());
             run(seed, &day, at, SimDisk::fail_sync_after, |_| ());
-        }
-    }
-}
-
-/// Where a file says its version, and where the checksum behind `covered` bytes stands; each in every copy of the header.
-struct Header {
-    is: fn(&str) -> bool,
-    copies: &'static [usize],
-    covered: fn(usize) -> usize,
-}
-
-const HEADERS: [Header; 4] = [
-    Header { is: |path| path.contains(".wal"), copies: &[0, 2048], covered: |_| 48 },
-    Header { is: |path| path.contains("/chunks/"), copies: &[0], covered: |_| 16 },
-    Header { is: |path| path.ends_with("/catalog"), copies: &[0], covered: |len| len - 4 },
-    Header { is: |path| path.ends_with("/checkpoint"), copies: &[0], covered: |_| 12 },
-];
-
-const VERSION_AT: usize = 8;
-const NEWER: u32 = 4_711;
-
-#[test]
-fn what_a_newer_version_wrote_is_refused_with_its_version() {
-    // One shard with blocks, and one with all it has in chunk files.
-    let shards = [true, false].map(|cut| {
-        let disk = day(1);
-        sim::run(1, async {
-            let shard = open(&disk).await.expect("a sound disk");
-            shard.tick().await.expect("a sound disk");
-            runtime::sleep(PAUSE).await;
-            let rest = if cut { work(&shard, ROUNDS).await } else { shard.tick().await };
-            rest.expect("a sound disk");
-            shard.close().await.expect("a sound disk");
-        });
-        disk.files()
-    });
-    for header in HEADERS {
-        let is = |(path, _): &(PathBuf, Vec<u8>)| (header.is)(&path.to_string_lossy());
-        let files = shards.iter().find(|files| files.iter().any(is));
-        let files = files.expect("there is a file of each kind");
-        let newer = SimDisk::new(1);
-        let mut changed = None;
-        for (path, content) in files {
-            let mut content = content.clone();
-            if changed.is_none() && (header.is)(&path.to_string_lossy()) {
-                for start in header.copies {
-                    let copy = &mut content[*start..];
-                    copy[VERSION_AT..VERSION_AT + 4].copy_from_slice(&NEWER.to_le_bytes());
-                    let covered = (header.covered)(copy.len());
-                    let crc = crc32c::crc32c(&copy[..covered]);
-                    copy[covered..covered + 4].copy_from_slice(&crc.to_le_bytes());
-                }
-                changed = Some(path.clone());
-            }
-            newer.put_file(path, &content);
-        }
-        let changed = changed.expect("it was looked for");
-        assert!(changed.starts_with(file("")));
-        match sim::run(1, async { open(&newer).await.map(|_| ()) }) {
-            Err(Error::NewerFormat { path, found, .. }) => {
-                assert_eq!((path, found), (changed, NEWER));
-            }
-            other => panic!("{}: {other:?}", changed.display()),
         }
     }
 }

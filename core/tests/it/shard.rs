@@ -54,11 +54,6 @@ fn options() -> ShardOptions {
     ShardOptions { wal, ..ShardOptions::default() }
 }
 
-/// Where the shard's files lie.
-pub(crate) fn file(name: &str) -> std::path::PathBuf {
-    Path::new(DIRECTORY).join(name)
-}
-
 /// Opens the shard.
 pub(crate) async fn open(disk: &SimDisk) -> Result<Rc<Shard>> {
     Shard::open(disk.disk(), Path::new(DIRECTORY), options()).await

@@ -14,8 +14,8 @@
 //!
 //! The former record, [`super::KIND_APPEND_1`], is still read: `decode_1`.
 
-use super::values::Values;
-use super::{Input, Record, push_bytes};
+use super::values::{self, Values};
+use super::{Apply, Input, Record, push_bytes};
 use crate::chunk::bits::{push_uvarint, push_varint, unzigzag, zigzag};
 use crate::index::SeriesRef;
 use crate::limits::ENTRY_SAMPLES_MAX;
@@ -119,70 +119,136 @@ impl Before {
     }
 }
 
+/// Entries whose memory is fetched at once before they are applied.
+const ENTRIES_AHEAD: usize = 32;
+
+/// An entry whose parts were found, and whose values were not decoded yet.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    series: SeriesRef,
+    /// Labels, if the series begins here.
+    labels: Option<&'a [u8]>,
+    count: usize,
+    is_constant: bool,
+    t0: TimestampMs,
+    /// Time of the last sample.
+    last_ms: TimestampMs,
+    /// Between the samples, if it is regular; if not, the steps are to be read.
+    step: Result<i64, &'a [u8]>,
+    values: &'a [u8],
+}
+
 /// Decodes a payload, of late samples or of others; `None` where it ends too early or makes no sense.
+///
+/// The work is waiting for memory: series are everywhere. So some entries are found before they are decoded and applied, and what they
+/// will touch is fetched meanwhile. The values of those that would change nothing, since a chunk file has them, are passed over.
 pub(super) fn decode(
     input: &mut Input<'_>,
     late: bool,
-    apply: &mut dyn FnMut(&Record<'_>),
+    to: &mut (impl Apply + ?Sized),
 ) -> Option<()> {
     let (mut before, mut samples) = (Before::default(), Vec::new());
-    while !input.bytes.is_empty() {
-        let head = input.uvarint()?;
-        let series = before.series.checked_add(unzigzag(head >> 3))?;
-        let number = SeriesRef::try_from(series).ok()?;
-        before.series = series + 1;
-        if head & BEGINS != 0 {
-            apply(&Record::Series { series: number, labels: input.bytes()? });
+    let mut entries: Vec<Entry<'_>> = Vec::with_capacity(ENTRIES_AHEAD);
+    loop {
+        let mut whole = true;
+        entries.clear();
+        while entries.len() < ENTRIES_AHEAD && !input.bytes.is_empty() && whole {
+            let entry = before.find_entry(input);
+            whole = entry.is_some();
+            entries.extend(entry.inspect(|entry| to.soon(entry.series)));
         }
-        let shape = if head & SINGLE != 0 { 1 << 2 | CONSTANT } else { input.uvarint()? };
-        if head & SAME_TIME == 0 {
-            before.t0 = before.t0.wrapping_add(input.varint()?);
+        for entry in &entries {
+            to.next(entry.series);
         }
-        before.read_samples(input, shape, &mut samples)?;
-        let samples = &samples;
-        if !samples.is_empty() {
-            apply(&if late {
-                Record::OutOfOrder { series: number, samples }
-            } else {
-                Record::Samples { series: number, samples }
-            });
+        for entry in &entries {
+            entry.apply(late, &mut samples, to)?;
+        }
+        if !whole {
+            return None;
+        }
+        if input.bytes.is_empty() {
+            return Some(());
         }
     }
-    Some(())
 }
 
 impl Before {
-    fn read_samples(
-        &mut self,
-        input: &mut Input<'_>,
-        shape: u64,
-        samples: &mut Vec<Sample>,
-    ) -> Option<()> {
-        samples.clear();
+    fn find_entry<'a>(&mut self, input: &mut Input<'a>) -> Option<Entry<'a>> {
+        let head = input.uvarint()?;
+        let series = self.series.checked_add(unzigzag(head >> 3))?;
+        let number = SeriesRef::try_from(series).ok()?;
+        self.series = series + 1;
+        let labels = if head & BEGINS != 0 { Some(input.bytes()?) } else { None };
+        let shape = if head & SINGLE != 0 { 1 << 2 | CONSTANT } else { input.uvarint()? };
+        if head & SAME_TIME == 0 {
+            self.t0 = self.t0.wrapping_add(input.varint()?);
+        }
         // A constant row takes a few bytes however long it says it is.
         let count = usize::try_from(shape >> 2).ok().filter(|n| *n <= ENTRY_SAMPLES_MAX)?;
-        let mut timestamp_ms = self.t0;
-        if shape & REGULAR != 0 {
+        let after_first = count.saturating_sub(1);
+        let (step, last_ms) = if shape & REGULAR != 0 {
             self.step = self.step.wrapping_add(input.varint()?);
+            let span = self.step.wrapping_mul(after_first as i64);
+            (Ok(self.step), self.t0.wrapping_add(span))
+        } else {
+            let start = input.bytes;
+            let (mut step, mut last_ms) = (0_i64, self.t0);
+            for _ in 0..after_first {
+                step = step.wrapping_add(input.varint()?);
+                last_ms = last_ms.wrapping_add(step);
+            }
+            (Err(start), last_ms)
+        };
+        let is_constant = shape & CONSTANT != 0;
+        let values = input.bytes;
+        for _ in 0..if is_constant { count.min(1) } else { count } {
+            values::skip(input)?;
         }
-        let mut step = 0;
-        for i in 0..count {
+        let (series, t0) = (number, self.t0);
+        Some(Entry { series, labels, count, is_constant, t0, last_ms, step, values })
+    }
+}
+
+impl Entry<'_> {
+    fn apply(
+        &self,
+        late: bool,
+        samples: &mut Vec<Sample>,
+        to: &mut (impl Apply + ?Sized),
+    ) -> Option<()> {
+        let series = self.series;
+        if let Some(labels) = self.labels {
+            to.apply(&Record::Series { series, labels });
+        }
+        if self.count == 0 || !(late || to.wants(series, self.last_ms)) {
+            return Some(());
+        }
+        self.read_samples(samples)?;
+        to.apply(&if late {
+            Record::OutOfOrder { series, samples }
+        } else {
+            Record::Samples { series, samples }
+        });
+        Some(())
+    }
+
+    fn read_samples(&self, samples: &mut Vec<Sample>) -> Option<()> {
+        let (mut input, mut values) = (Input { bytes: self.values }, Values::default());
+        let mut steps = Input { bytes: self.step.err().unwrap_or_default() };
+        let (mut timestamp_ms, mut step, mut value) = (self.t0, self.step.unwrap_or(0), 0.0);
+        samples.clear();
+        samples.reserve(self.count);
+        for i in 0..self.count {
             if i > 0 {
-                step = if shape & REGULAR != 0 {
-                    self.step
-                } else {
-                    input.varint()?.wrapping_add(step)
-                };
+                if self.step.is_err() {
+                    step = steps.varint()?.wrapping_add(step);
+                }
                 timestamp_ms = timestamp_ms.wrapping_add(step);
             }
-            samples.push(Sample { timestamp_ms, value: 0.0 });
-        }
-        let (mut values, mut value) = (Values::default(), 0.0);
-        for (i, sample) in samples.iter_mut().enumerate() {
-            if i == 0 || shape & CONSTANT == 0 {
-                value = values.read(input)?;
+            if i == 0 || !self.is_constant {
+                value = values.read(&mut input)?;
             }
-            sample.value = value;
+            samples.push(Sample { timestamp_ms, value });
         }
         Some(())
     }

@@ -107,6 +107,20 @@ impl Values {
     }
 }
 
+/// Passes over a value without reading it.
+#[inline]
+pub(super) fn skip(input: &mut Input<'_>) -> Option<()> {
+    let token = input.byte()?;
+    let behind = match token {
+        ..MIDDLE => return Some(()),
+        MIDDLE..LONG => 1,
+        LONG..XOR => usize::from(token & 7) + 1,
+        XOR.. => 8_usize.checked_sub(usize::from(token - XOR)).filter(|n| *n > 0)?,
+    };
+    input.bytes = input.bytes.get(behind..)?;
+    Some(())
+}
+
 /// The mantissa of which a value is made with this power, if there is one.
 #[inline]
 fn mantissa(value: f64, power: usize) -> Option<i64> {
@@ -153,10 +167,21 @@ mod tests {
         fn values_go_round_bit_for_bit(values in proptest::collection::vec(value(), 0..50)) {
             let out = encode(&values);
             let (mut coder, mut input) = (Values::default(), Input { bytes: &out });
+            let mut skipped = Input { bytes: &out };
             for value in values {
                 prop_assert_eq!(coder.read(&mut input).map(f64::to_bits), Some(value.to_bits()));
+                prop_assert_eq!(skip(&mut skipped), Some(()));
+                prop_assert_eq!(skipped.bytes, input.bytes);
             }
             prop_assert!(input.bytes.is_empty());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_can_be_skipped_can_be_read(bytes: Vec<u8>) {
+            let (mut read, mut skipped) = (Input { bytes: &bytes }, Input { bytes: &bytes });
+            prop_assert_eq!(Values::default().read(&mut read).is_some(), skip(&mut skipped).is_some());
         }
     }
 
