@@ -11,6 +11,7 @@
 //! What goes beyond is counted by limit and by offender, which the log names at most once a minute. [`Guard::shed`] refuses
 //! every new series: what the process does when its memory runs out.
 
+mod activity;
 mod limit;
 mod sketch;
 mod window;
@@ -19,6 +20,8 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use activity::Activity;
+pub use activity::MetricActivity;
 pub use limit::{Limit, LimitError, Scope};
 use window::Windows;
 
@@ -26,6 +29,7 @@ use crate::append::RefusalKind;
 use crate::head::Head;
 use crate::limits::{CARDINALITY_OFFENDERS_MAX, CARDINALITY_WINDOWS_MAX};
 use crate::model::labels::Fingerprint;
+use crate::model::matcher::Matcher;
 use crate::model::time::TimestampMs;
 
 /// How often the log names the same offender.
@@ -48,6 +52,7 @@ pub struct Guard {
     limits: Vec<Tally>,
     shards: u64,
     shedding: bool,
+    activity: Activity,
 }
 
 /// One limit and what was counted for it.
@@ -72,7 +77,7 @@ impl Guard {
     /// Guards one of `shards` shards.
     pub fn new(limits: &Arc<[Limit]>, shards: u32) -> Self {
         let limits = limits.iter().cloned().map(Tally::new).collect();
-        Guard { limits, shards: u64::from(shards.max(1)), shedding: false }
+        Guard { limits, shards: u64::from(shards.max(1)), ..Guard::default() }
     }
 
     /// Refuses every new series from now on, or no more.
@@ -113,7 +118,18 @@ impl Guard {
                 tally.admit(head, subject, fingerprint, now_ms);
             }
         }
+        self.activity.begin(labels, fingerprint, now_ms);
         None
+    }
+
+    /// Notes which metrics are asked for.
+    pub(crate) fn note_query(&mut self, head: &Head, matchers: &[Matcher], now_ms: TimestampMs) {
+        self.activity.query(head, matchers, now_ms);
+    }
+
+    /// What happened to each metric.
+    pub fn activity(&self, now_ms: TimestampMs) -> Vec<MetricActivity> {
+        self.activity.iter(now_ms).collect()
     }
 
     /// What each limit has refused, with at most `offenders` offenders.

@@ -3,6 +3,7 @@
 use super::*;
 use crate::head::record::Record;
 use crate::model::labels::Labels;
+use crate::model::matcher::MatchOp;
 use crate::model::sample::Sample;
 
 const NOW_MS: i64 = 20_000 * 86_400_000;
@@ -56,6 +57,28 @@ fn each_job_and_metric_has_its_own_limit() {
             refused: 1,
             offenders: vec![("m".to_owned(), 1)],
         }
+    );
+}
+
+#[test]
+fn what_begins_and_what_is_asked_for_is_known_by_metric() {
+    let mut bench = Bench::new(&["metric=full:active=1"], 1);
+    for x in ["1", "2", "3"] {
+        bench.begin(&[("__name__", "full"), ("x", x)]);
+        bench.begin(&[("__name__", "free"), ("x", x)]);
+    }
+    let regex = |text| Matcher::new(MatchOp::Regex, "__name__", text).unwrap();
+    let not = Matcher::new(MatchOp::NotEqual, "__name__", "full").unwrap();
+    bench.now_ms += 3_600_000;
+    for matchers in [&[regex("free|missing")][..], &[not], &[regex(".*")]] {
+        bench.guard.note_query(&bench.head, matchers, bench.now_ms);
+    }
+    let mut all = bench.guard.activity(bench.now_ms);
+    all.sort_by(|a, b| a.metric.cmp(&b.metric));
+    let rows = all.iter().map(|m| (&*m.metric, m.begun_this_hour, m.begun_today, m.queried_ms));
+    assert_eq!(
+        rows.collect::<Vec<_>>(),
+        [("free", 0, 3, Some(bench.now_ms)), ("full", 0, 1, None)]
     );
 }
 

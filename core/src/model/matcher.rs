@@ -107,6 +107,14 @@ impl Matcher {
         }
     }
 
+    /// The values that it may match, before any negation, if they are few enough to be written out.
+    pub fn literals(&self) -> &[String] {
+        match self.candidates() {
+            Candidates::Literals(literals) => literals,
+            Candidates::Any | Candidates::Prefix(_) => &[],
+        }
+    }
+
     /// Whether a series without the label passes.
     pub fn matches_empty(&self) -> bool {
         self.matches("")

@@ -40,7 +40,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
-use crate::cardinality::{Guard, Limit, LimitStatus};
+use crate::cardinality::{Guard, Limit, LimitStatus, MetricActivity};
 use crate::catalog::Catalog;
 use crate::chunks::ChunkStore;
 use crate::error::{Error, Result};
@@ -50,7 +50,7 @@ use crate::model::labels::Labels;
 use crate::model::matcher::Matcher;
 use crate::model::tenant::Tenant;
 use crate::retention::Retention;
-use crate::runtime::clock::Instant;
+use crate::runtime::clock::{self, Instant};
 use crate::runtime::disk::Disk;
 use crate::wal::{Wal, WalOptions};
 
@@ -179,6 +179,11 @@ impl Shard {
     /// What each cardinality limit has refused here, with at most `offenders` offenders.
     pub fn limits(&self, offenders: usize) -> Vec<LimitStatus> {
         self.0.guard.borrow().status(offenders)
+    }
+
+    /// Which metrics begin series, and which are asked for.
+    pub fn activity(&self) -> Vec<MetricActivity> {
+        self.0.guard.borrow().activity(clock::now_ms())
     }
 
     /// Its write-ahead log.

@@ -31,7 +31,7 @@ use crate::model::labels::{Fingerprint, Labels, Pairs};
 use crate::model::matcher::Matcher;
 use crate::model::tenant::Tenant;
 use crate::model::time::{TimeRange, TimestampMs};
-use crate::runtime::yield_if_needed;
+use crate::runtime::{clock, yield_if_needed};
 
 pub use outline::Stretch;
 
@@ -116,6 +116,7 @@ impl Shard {
         let wanted = blocks.iter().filter(|block| block.meta().range.overlaps(range));
         let in_head = TimeRange::new(range.start_ms.max(cut_ms), range.end_ms);
         let head = shard.head.borrow();
+        shard.guard.borrow_mut().note_query(&head, matchers, clock::now_ms());
         let selection = Selection {
             shard: Rc::clone(shard),
             _pin: Rc::clone(&shard.pin.borrow()),

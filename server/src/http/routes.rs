@@ -93,6 +93,7 @@ pub(crate) const ROUTES: &[Route] = routes! {
     GET  "/api/v1/cardinality/label_names" => cardinality::label_names, of_tenant;
     GET  "/api/v1/cardinality/label_values" => cardinality::label_values, of_tenant;
     GET  "/api/v1/cardinality/label_pairs" => cardinality::label_pairs, of_tenant;
+    GET  "/api/v1/cardinality/churn"       => cardinality::churn;
     GET  "/api/v1/cardinality/limits"      => cardinality::limits;
     GET  "/api/v1/rules"                   => alerting::rules;
     GET  "/api/v1/alerts"                  => alerting::alerts;

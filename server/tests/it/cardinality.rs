@@ -68,6 +68,15 @@ fn the_explorer_counts_heads_and_selections() {
         label.push(("label_name", "x"));
         assert_eq!(rows("label_values", &label)[0], json!({ "name": "1", "value": 2 }));
     }
+    let churn = api(url, "/api/v1/cardinality/churn", &[])["rows"].clone();
+    let a = churn.as_array().unwrap().iter().find(|row| row["name"] == "a").cloned().unwrap();
+    assert!(a["day"] == 2 && a["lastQueried"].is_string(), "{a}");
+    let metrics = rows("metric_names", &[]);
+    let queried = |name: &str| {
+        let row = metrics.as_array().unwrap().iter().find(|row| row["name"] == name).cloned();
+        row.unwrap_or_default()["lastQueried"].is_string()
+    };
+    assert!(queried("a") && !queried("scrape_series_added"));
     let names = rows("label_names", &[("match[]", "a"), ("limit", "9")]);
     assert_eq!((of(&names, "x"), of(&names, "job")), (json!(2), json!(1)));
     for (path, parameters) in [

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use http::StatusCode;
 use serde_json::{Value, json};
+use tidemark_core::cardinality::MetricActivity;
 use tidemark_core::error::Error;
 use tidemark_core::model::labels::{Labels, METRIC_NAME};
 use tidemark_core::model::matcher::Matcher;
@@ -22,6 +23,7 @@ use tidemark_query::value::QueryError;
 use crate::http::answer::Answer;
 use crate::http::request::Request;
 use crate::node::Node;
+use crate::time::Rfc3339;
 
 /// Rows of a table unless `limit` says otherwise, and at most.
 const LIMIT_DEFAULT: usize = 20;
@@ -115,6 +117,62 @@ pub(crate) async fn limits(node: Rc<Node>, request: Request) -> Answer {
     }))
 }
 
+/// What happened to the metrics that most series began of.
+pub(crate) async fn churn(node: Rc<Node>, request: Request) -> Answer {
+    let asked = match Asked::read(request, Table::Metrics).await {
+        Ok(asked) => asked,
+        Err(answer) => return answer,
+    };
+    let mut rows: Vec<_> = match activity(&node).await {
+        Ok(all) => all.into_values().collect(),
+        Err(answer) => return answer,
+    };
+    rows.sort_by(|a, b| {
+        let most = |m: &MetricActivity| (m.begun_today, m.begun_this_hour);
+        most(b).cmp(&most(a)).then_with(|| a.metric.cmp(&b.metric))
+    });
+    let rows = rows.into_iter().take(asked.limit).map(|metric| {
+        json!({
+            "name": metric.metric,
+            "hour": metric.begun_this_hour,
+            "day": metric.begun_today,
+            "lastQueried": metric.queried_ms.map(|ms| Rfc3339(ms).to_string()),
+        })
+    });
+    Answer::data(&json!({ "rows": rows.collect::<Vec<_>>() }))
+}
+
+/// What happened to each metric, in all shards together.
+async fn activity(node: &Node) -> Result<BTreeMap<String, MetricActivity>, Answer> {
+    let each = |node: &Node| {
+        node.local_shards().iter().flat_map(|shard| shard.activity()).collect::<Vec<_>>()
+    };
+    let all = node.on_every_core(each).await.map_err(|error| error.answer())?;
+    let mut merged: BTreeMap<String, MetricActivity> = BTreeMap::new();
+    for one in all.into_iter().flatten() {
+        match merged.get_mut(&one.metric) {
+            None => drop(merged.insert(one.metric.clone(), one)),
+            Some(all) => {
+                all.begun_this_hour += one.begun_this_hour;
+                all.begun_today += one.begun_today;
+                all.queried_ms = all.queried_ms.max(one.queried_ms);
+            }
+        }
+    }
+    Ok(merged)
+}
+
+/// Tells of each metric when it was last asked for.
+async fn add_last_queried(node: &Node, rows: &mut [Value]) -> Result<(), Answer> {
+    let activity = activity(node).await?;
+    for row in rows {
+        let metric = row["name"].as_str().and_then(|name| activity.get(name));
+        row["lastQueried"] =
+            json!(metric.and_then(|m| m.queried_ms).map(|ms| Rfc3339(ms).to_string()));
+    }
+    Ok(())
+}
+
 impl Asked {
     async fn read(request: Request, table: Table) -> Result<Self, Answer> {
         let tenant = request.tenant.clone();
@@ -156,13 +214,19 @@ async fn explore(node: Rc<Node>, request: Request, table: Table) -> Answer {
         None => of_heads(&node, &asked, table).await,
         Some(range) => of_series(&node, &asked, range, table).await,
     };
-    match counted {
-        Ok((counts, truncated)) => Answer::data(&json!({
-            "rows": top(counts, asked.limit),
-            "truncated": truncated,
-        })),
-        Err(answer) => answer,
+    let (counts, truncated) = match counted {
+        Ok(counted) => counted,
+        Err(answer) => return answer,
+    };
+    let mut rows = top(counts, asked.limit);
+    // Of other tenants' queries nobody is told.
+    if table == Table::Metrics
+        && asked.tenant.is_none()
+        && let Err(answer) = add_last_queried(&node, &mut rows).await
+    {
+        return answer;
     }
+    Answer::data(&json!({ "rows": rows, "truncated": truncated }))
 }
 
 /// Counts by name, and whether there are more series than were looked at.
