@@ -210,7 +210,7 @@ impl Client {
         request: &Request<Bytes>,
         limits: &FetchLimits,
     ) -> Result<Result<Response<Bytes>, hyper::Error>, ClientError> {
-        let proxy = if origin.0 { None } else { self.options.proxies.toward(origin) };
+        let proxy = self.options.proxies.relaying(origin);
         let response = match sender.send_request(on_the_wire(request, proxy)).await {
             Ok(response) => response,
             Err(error) => return Ok(Err(error)),
@@ -238,16 +238,14 @@ impl Client {
         self.options.connector.secure(stream, host).await.map_err(ClientError::Tls)
     }
 
-    /// To the proxy, and through it to `origin` if that speaks TLS; else the proxy takes the request itself.
+    /// To the proxy, and through it to `origin` unless the proxy takes requests whole.
     async fn connect_through(&self, proxy: &Proxy, origin: &Origin) -> Result<Stream, ClientError> {
         let mut stream = self.secured(dial(&proxy.origin).await?, &proxy.origin).await?;
-        if origin.0 {
-            let connected = self.options.proxies.connect(proxy, &mut stream, origin).await;
-            connected.map_err(|message| {
-                let (_, host, port) = &proxy.origin;
-                ClientError::Proxy { host: format!("{host}:{port}"), message }
-            })?;
-        }
+        let connected = self.options.proxies.connect(proxy, &mut stream, origin).await;
+        connected.map_err(|message| {
+            let (_, host, port) = &proxy.origin;
+            ClientError::Proxy { host: format!("{host}:{port}"), message }
+        })?;
         self.secured(stream, origin).await
     }
 
@@ -357,7 +355,7 @@ fn on_the_wire(request: &Request<Bytes>, proxy: Option<&Proxy>) -> Request<Full<
         Some(_) => request.uri().clone(),
         None => target.parse().unwrap_or_default(),
     };
-    if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization.clone()) {
+    if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization().cloned()) {
         wire.headers_mut().insert(PROXY_AUTHORIZATION, authorization);
     }
     if !wire.headers().contains_key(HOST)

@@ -1,6 +1,7 @@
 //! Which proxy a connection goes through, and the way through it.
 //!
-//! `http` requests are sent to the proxy whole; for `https` it is asked to `CONNECT`, and TLS runs through. What
+//! `http` requests are sent to the proxy whole; for `https` it is asked to `CONNECT`, and TLS runs through. One by
+//! [SOCKS](super::socks) makes a connection for either. What
 //! `no_proxy` means is Go's rule, since that is what configurations and environments are written for:
 //!
 //! | entry | leaves out |
@@ -20,6 +21,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 use http::HeaderValue;
 
+use super::socks::{self, Login};
 use super::tls::Stream;
 use crate::config::http_client::ProxyConfig;
 use crate::limits::CONNECT_ANSWER_BYTES_MAX;
@@ -32,8 +34,16 @@ pub(crate) type Origin = (bool, String, u16);
 pub(crate) struct Proxy {
     /// Where it is.
     pub(crate) origin: Origin,
-    /// Who we are, for `Proxy-Authorization`.
-    pub(crate) authorization: Option<HeaderValue>,
+    /// How it is spoken to.
+    speaks: Protocol,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Protocol {
+    /// HTTP, with who we are for `Proxy-Authorization`.
+    Http(Option<HeaderValue>),
+    /// SOCKS 5, with who we are.
+    Socks(Option<Login>),
 }
 
 /// Which proxy for which origin.
@@ -86,15 +96,34 @@ impl Proxies {
         (!excepted).then_some(proxy)
     }
 
-    /// Asks the proxy at the other end of `stream` to connect to `origin`, and waits until it has; `Err` is what it says.
+    /// The proxy that takes the requests to `origin` whole.
+    pub(crate) fn relaying(&self, origin: &Origin) -> Option<&Proxy> {
+        self.toward(origin).filter(|proxy| !origin.0 && matches!(proxy.speaks, Protocol::Http(_)))
+    }
+
+    /// Has the proxy at the other end of `stream` connect to `origin`, unless it takes requests whole; `Err` is what it says.
     pub(crate) async fn connect(
         &self,
         proxy: &Proxy,
         stream: &mut Stream,
         origin: &Origin,
     ) -> Result<(), String> {
+        match &proxy.speaks {
+            Protocol::Socks(login) => socks::connect(stream, login.as_ref(), origin).await,
+            Protocol::Http(_) if origin.0 => self.tunnel(proxy, stream, origin).await,
+            Protocol::Http(_) => Ok(()),
+        }
+    }
+
+    /// Asks an HTTP proxy to `CONNECT`, and waits until it has.
+    async fn tunnel(
+        &self,
+        proxy: &Proxy,
+        stream: &mut Stream,
+        origin: &Origin,
+    ) -> Result<(), String> {
         let (_, host, port) = origin;
-        let authorization = proxy.authorization.as_ref().and_then(|v| v.to_str().ok());
+        let authorization = proxy.authorization().and_then(|v| v.to_str().ok());
         let authorization =
             authorization.map(|v| format!("Proxy-Authorization: {v}\r\n")).unwrap_or_default();
         let request = format!(
@@ -151,29 +180,46 @@ fn connect_headers(config: &ProxyConfig) -> Result<String, String> {
 impl Proxy {
     fn parse(url: &str) -> Result<Self, String> {
         let url = url::Url::parse(url).map_err(|_| "not a valid URL".to_owned())?;
-        let secure = match url.scheme() {
-            "http" => false,
-            "https" => true,
+        let (secure, socks, usual_port) = match url.scheme() {
+            "http" => (false, false, 80),
+            "https" => (true, false, 443),
+            "socks5" | "socks5h" => (false, true, 1080),
             other => {
-                return Err(format!("a proxy by {other:?} is not supported, only http and https"));
+                let known = "only http, https and socks5";
+                return Err(format!("a proxy by {other:?} is not supported, {known}"));
             }
         };
         let host = url.host_str().filter(|h| !h.is_empty()).ok_or("no host in the URL")?;
-        let port = url.port().unwrap_or(if secure { 443 } else { 80 });
+        let port = url.port().unwrap_or(usual_port);
         let decoded = |text: &str| {
             percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
         };
         let password = url.password().unwrap_or_default();
-        let authorization = if url.username().is_empty() && password.is_empty() {
-            None
-        } else {
-            let pair = format!("{}:{}", decoded(url.username()), decoded(password));
-            let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair)))
-                .map_err(|e| e.to_string())?;
-            value.set_sensitive(true);
-            Some(value)
+        let login = (!url.username().is_empty() || !password.is_empty())
+            .then(|| Login { user: decoded(url.username()), password: decoded(password) });
+        let origin = (secure, host.to_ascii_lowercase(), port);
+        if socks {
+            return Ok(Proxy { origin, speaks: Protocol::Socks(login) });
+        }
+        let authorization = match login {
+            None => None,
+            Some(Login { user, password }) => {
+                let pair = STANDARD.encode(format!("{user}:{password}"));
+                let value = HeaderValue::from_str(&format!("Basic {pair}"));
+                let mut value = value.map_err(|e| e.to_string())?;
+                value.set_sensitive(true);
+                Some(value)
+            }
         };
-        Ok(Proxy { origin: (secure, host.to_ascii_lowercase(), port), authorization })
+        Ok(Proxy { origin, speaks: Protocol::Http(authorization) })
+    }
+
+    /// Who we are, for `Proxy-Authorization`.
+    pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
+        match &self.speaks {
+            Protocol::Http(authorization) => authorization.as_ref(),
+            Protocol::Socks(_) => None,
+        }
     }
 }
 
@@ -303,15 +349,19 @@ mod tests {
         let proxies = Proxies::of(&fixed, |_| None).unwrap();
         assert_eq!(toward(&proxies, false, "localhost", 80).as_deref(), Some("proxy"));
         let proxy = proxies.toward(&(true, "a".into(), 443)).unwrap();
-        assert_eq!(proxy.authorization.as_ref().unwrap(), "Basic bWU6cEBzcw==");
+        assert_eq!(proxy.authorization().unwrap(), "Basic bWU6cEBzcw==");
         assert_eq!(proxy.origin, (false, "proxy".to_owned(), 3128));
         let excepted = config("{proxy_url: http://proxy, no_proxy: a}");
         let proxies = Proxies::of(&excepted, |_| None).unwrap();
         assert_eq!(toward(&proxies, false, "localhost", 80), None);
         assert_eq!(toward(&proxies, false, "a", 80), None);
         assert_eq!(toward(&proxies, false, "b", 80).as_deref(), Some("proxy"));
-        let socks = config("proxy_url: socks5://proxy");
-        assert!(Proxies::of(&socks, |_| None).unwrap_err().contains("not supported"));
+        let socks = Proxies::of(&config("proxy_url: socks5://me@proxy"), |_| None).unwrap();
+        let plain = (false, "a".to_owned(), 80);
+        assert_eq!(socks.toward(&plain).unwrap().origin.2, 1080);
+        assert!(socks.relaying(&plain).is_none());
+        let unknown = config("proxy_url: socks4://proxy");
+        assert!(Proxies::of(&unknown, |_| None).unwrap_err().contains("not supported"));
     }
 
     #[test]

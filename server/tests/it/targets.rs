@@ -1,6 +1,8 @@
 //! Real targets and what stands before them: `pushgateway`, `blackbox_exporter`, nginx that wants a client's certificate,
 //! tinyproxy.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
@@ -19,7 +21,7 @@ fn start(mut command: Command, port: u16, directory: &Path, ready: Option<&str>)
     if let Some(path) = ready {
         server.wait_ready(path, SOON).expect("the component becomes ready");
     } else {
-        eventually("it listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+        eventually("it listens", || TcpStream::connect(("127.0.0.1", port)).ok());
     }
     server
 }
@@ -109,6 +111,70 @@ fn a_server_that_wants_a_certificate_is_shown_one() {
     });
     let error = tidemark.target("stranger")["lastError"].to_string();
     assert!(error.contains("400"), "{error}");
+}
+
+/// A SOCKS 5 proxy for one user, as little of it as it takes; looks every name up as 127.0.0.1.
+fn socks_proxy(user: &'static str, password: &'static str) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    let serve = move |mut client: TcpStream| -> std::io::Result<()> {
+        let read = |client: &mut TcpStream, count: u8| {
+            let mut bytes = vec![0; usize::from(count)];
+            client.read_exact(&mut bytes).map(|()| bytes)
+        };
+        let methods = read(&mut client, 2)?[1];
+        read(&mut client, methods)?;
+        client.write_all(&[5, 2])?;
+        let length = read(&mut client, 2)?[1];
+        let named = read(&mut client, length)?;
+        let length = read(&mut client, 1)?[0];
+        let right = named == user.as_bytes() && read(&mut client, length)? == password.as_bytes();
+        client.write_all(&[1, u8::from(!right)])?;
+        let length = read(&mut client, 5)?[4];
+        read(&mut client, length)?;
+        let port = read(&mut client, 2)?;
+        let target = TcpStream::connect(("127.0.0.1", u16::from_be_bytes([port[0], port[1]])));
+        let refused = u8::from(target.is_err()) * 5;
+        client.write_all(&[5, refused, 0, 1, 127, 0, 0, 1, 0, 0])?;
+        let target = target?;
+        let (mut up, mut back) = ((client.try_clone()?, target.try_clone()?), (target, client));
+        std::thread::spawn(move || std::io::copy(&mut up.0, &mut up.1));
+        std::io::copy(&mut back.0, &mut back.1).map(drop)
+    };
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            std::thread::spawn(move || serve(client));
+        }
+    });
+    port
+}
+
+#[test]
+fn targets_are_reached_through_socks() {
+    let target = Exporter::with_text("behind_socks 1\n");
+    let port = socks_proxy("me", "secret");
+    let target_port = target.address().rsplit(':').next().unwrap_or_default().to_owned();
+    let job = |name: &str, login: &str, target: &str| {
+        format!(
+            "- {{job_name: {name}, proxy_url: 'socks5://{login}@127.0.0.1:{port}', static_configs: [{{targets: ['{target}']}}]}}\n"
+        )
+    };
+    // Only the proxy knows the name.
+    let named = format!("far-away.invalid:{target_port}");
+    let tidemark = Tidemark::start(&format!(
+        "{CONFIG}{}{}{}",
+        job("good", "me:secret", &named),
+        job("stranger", "me:wrong", &named),
+        job("refused", "me:secret", "far-away.invalid:1")
+    ));
+    eventually("the metric", || value(tidemark.url(), r#"behind_socks{job="good"}"#));
+    for (job, words) in [("stranger", "authentication failed"), ("refused", "connection refused")] {
+        eventually(job, || {
+            let error = tidemark.target(job)["lastError"].as_str().unwrap_or_default().to_owned();
+            assert!(!error.contains("wrong"), "{error}");
+            error.contains(words).then_some(())
+        });
+    }
 }
 
 #[test]
