@@ -48,6 +48,16 @@ impl SeriesKey {
     /// The key of nobody in particular: within it, every key is itself.
     pub const NEUTRAL: SeriesKey = SeriesKey(0);
 
+    /// The key of a series that its sender finds by a number of its own.
+    pub fn of_place(place: u32) -> SeriesKey {
+        SeriesKey(u128::from(place))
+    }
+
+    /// The number that [`SeriesKey::of_place`] was given.
+    pub fn place(self) -> u32 {
+        self.0 as u32
+    }
+
     /// This key of a series, within what `of` stands for.
     #[inline]
     #[must_use]

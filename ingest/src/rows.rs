@@ -392,6 +392,14 @@ impl Rows {
         self.seal(fingerprint, None);
     }
 
+    /// Adds a series with one sample that is known.
+    #[inline]
+    pub fn push_known(&mut self, known: Known, sample: Sample) {
+        self.abort_series();
+        self.samples.push(sample);
+        self.seal(Fingerprint(0), Some(known));
+    }
+
     /// Adds to the series pushed last what its last sample has besides the float.
     pub fn attach_detail(&mut self, detail: SampleDetail) {
         self.extra_weight += detail.histogram.as_ref().map_or(1, |h| h.sample_weight());

@@ -1,9 +1,13 @@
 //! What one target exposed in its last scrapes, so that what comes again costs next to nothing.
 //!
 //! ```text
-//! lines   xxh3-128 of the bytes that name a series -> series, or "relabelling drops it"
-//! series  labels in canonical encoding, fingerprint, last scrape it was in, whether it is live
+//! lines   xxh3-128 of the bytes that name a series -> series, or "relabelling drops it"; in the order of the body
+//! series  its number in storage, or its labels until that is known; fingerprint, last scrape it was in, whether it is live
 //! ```
+//!
+//! A target writes its lines in the same order every time, so the next one is nearly always the one behind the last
+//! ([`crate::known`] does the same for remote write). Storage tells the number of a series that it was given by its labels; from
+//! then on it goes by number and its labels are let go. Should a number mean nothing any more ([`Cache::distrust`]), lines are read anew.
 //!
 //! Two spellings of one series (labels in another order) are two lines and one series. Lines are found by a hash of 128
 //! bits without comparing bytes: a target that contrives two lines with one hash mixes up its own two series, no more.
@@ -15,6 +19,8 @@ use hashbrown::HashTable;
 use tidemark_core::model::labels::Fingerprint;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::known::Known;
+
 /// The series number that says "dropped by relabelling".
 const DROPPED: u32 = u32::MAX;
 
@@ -24,7 +30,10 @@ const LINES_SLACK: usize = 1000;
 /// The series and lines of one target; see the module's page.
 #[derive(Default)]
 pub(super) struct Cache {
-    lines: HashTable<Line>,
+    lines: Vec<Line>,
+    by_line: HashTable<u32>,
+    /// The line behind the one that was found last.
+    next_line: usize,
     series: Vec<Series>,
     /// Places in `series` that are free.
     free: Vec<u32>,
@@ -55,11 +64,28 @@ impl LineHash {
     }
 }
 
+/// How storage is told which series is meant.
+pub(super) enum Name {
+    /// By labels in canonical encoding; empty where they are let go and the number is not trusted.
+    Labels(Box<[u8]>),
+    /// By its number.
+    Number(Known),
+}
+
+impl Name {
+    /// Whether it may be that of the series with these labels, whose fingerprint is the same.
+    fn is_of(&self, labels: &[u8]) -> bool {
+        match self {
+            Name::Labels(own) => own.is_empty() || **own == *labels,
+            Name::Number(_) => true,
+        }
+    }
+}
+
 /// One series as it is stored.
 pub(super) struct Series {
     pub(super) fingerprint: Fingerprint,
-    /// Canonical encoding.
-    pub(super) labels: Box<[u8]>,
+    pub(super) name: Name,
     /// The last scrape that brought it.
     seen: u32,
     /// Whether its end has to be marked when it vanishes.
@@ -84,14 +110,21 @@ impl Cache {
     pub(super) fn begin(&mut self) {
         self.scrape = self.scrape.wrapping_add(1);
         self.lines_seen = 0;
+        self.next_line = 0;
     }
 
     /// What is known of a line; notes that this scrape brought it.
     #[inline]
     pub(super) fn find(&mut self, hash: LineHash) -> Found {
-        let Some(line) = self.lines.find_mut(hash.0[0], |line| line.hash == hash) else {
-            return Found::Nothing;
+        let at = match self.lines.get(self.next_line) {
+            Some(next) if next.hash == hash => self.next_line,
+            _ => match self.by_line.find(hash.0[0], |&at| self.lines[at as usize].hash == hash) {
+                Some(&at) => at as usize,
+                None => return Found::Nothing,
+            },
         };
+        self.next_line = at + 1;
+        let line = &mut self.lines[at];
         if line.seen != self.scrape {
             line.seen = self.scrape;
             self.lines_seen += 1;
@@ -109,14 +142,36 @@ impl Cache {
         let series = &self.series;
         let same = |&i: &u32| {
             let known = &series[i as usize];
-            known.fingerprint == fingerprint && *known.labels == *labels
+            known.fingerprint == fingerprint && known.name.is_of(labels)
         };
         let place = match self.by_fingerprint.find(fingerprint.0 as u64, same) {
             Some(&place) => place,
             None => self.add_series(fingerprint, labels),
         };
+        if let Name::Labels(own) = &mut self.series[place as usize].name
+            && own.is_empty()
+        {
+            *own = labels.into();
+        }
         self.add_line(hash, place);
         place
+    }
+
+    /// Remembers where storage has a series.
+    pub(super) fn learn(&mut self, place: u32, known: Known) {
+        if let Some(series) = self.series.get_mut(place as usize) {
+            series.name = Name::Number(known);
+        }
+    }
+
+    /// Some number means nothing any more: trusts none, so that all lines are read anew.
+    pub(super) fn distrust(&mut self) {
+        self.forget_lines();
+        for series in &mut self.series {
+            if let Name::Number(_) = series.name {
+                series.name = Name::Labels(Box::default());
+            }
+        }
     }
 
     /// A series by its number.
@@ -174,18 +229,24 @@ impl Cache {
     /// Forgets what lines mean, since relabelling has changed. Live series stay live until a scrape does not bring them.
     pub(super) fn forget_lines(&mut self) {
         self.lines.clear();
+        self.by_line.clear();
     }
 
     fn add_line(&mut self, hash: LineHash, series: u32) {
-        let line = Line { hash, series, seen: self.scrape };
-        self.lines.insert_unique(hash.0[0], line, |line| line.hash.0[0]);
+        self.lines.push(Line { hash, series, seen: self.scrape });
+        self.enter_line(self.lines.len() - 1);
         self.lines_seen += 1;
+    }
+
+    fn enter_line(&mut self, at: usize) {
+        let Cache { lines, by_line, .. } = self;
+        by_line.insert_unique(lines[at].hash.0[0], at as u32, |&at| lines[at as usize].hash.0[0]);
     }
 
     fn add_series(&mut self, fingerprint: Fingerprint, labels: &[u8]) -> u32 {
         let new = Series {
             fingerprint,
-            labels: labels.into(),
+            name: Name::Labels(labels.into()),
             seen: self.scrape.wrapping_sub(1),
             live: false,
             tracked: false,
@@ -206,11 +267,13 @@ impl Cache {
     fn forget_unseen(&mut self) {
         let scrape = self.scrape;
         self.lines.retain(|line| line.seen == scrape);
+        self.by_line.clear();
+        (0..self.lines.len()).for_each(|at| self.enter_line(at));
         let (series, free) = (&mut self.series, &mut self.free);
         self.by_fingerprint.retain(|&mut place| {
             let known = &mut series[place as usize];
             if known.seen != scrape {
-                known.labels = Box::default();
+                known.name = Name::Labels(Box::default());
                 free.push(place);
             }
             known.seen == scrape
@@ -239,7 +302,10 @@ mod tests {
             cache.see(place, true);
         }
         let mut ended = Vec::new();
-        let name = |s: &Series| Labels::from_encoded(&s.labels).unwrap().to_string();
+        let name = |s: &Series| match &s.name {
+            Name::Labels(labels) => Labels::from_encoded(labels).unwrap().to_string(),
+            Name::Number(known) => format!("number {}", known.number),
+        };
         if good {
             cache.commit(|s| ended.push(name(s)));
         } else {
@@ -260,6 +326,34 @@ mod tests {
         assert_eq!(cache.lines.len(), 1);
         assert_eq!(scrape(&mut cache, &[("b", "b")], true), ["a"]);
         assert_eq!(cache.series.len(), 2, "the place of b is used again");
+    }
+
+    #[test]
+    fn a_series_goes_by_its_number_until_that_is_not_trusted() {
+        let mut cache = Cache::default();
+        assert_eq!(scrape(&mut cache, &[("a", "a"), ("b", "b")], true), NONE);
+        for place in 0..2 {
+            cache.learn(place, Known { shard: 1, number: 7 + place });
+        }
+        assert_eq!(scrape(&mut cache, &[("a2", "a"), ("b", "b")], true), NONE, "another spelling");
+        assert_eq!(cache.series.len(), 2);
+        assert_eq!(scrape(&mut cache, &[("a2", "a")], true), ["number 8"]);
+        cache.distrust();
+        assert_eq!(scrape(&mut cache, &[("a", "a"), ("c", "c")], true), NONE);
+        assert_eq!(scrape(&mut cache, &[], true), ["a", "c"], "by labels again");
+    }
+
+    #[test]
+    fn lines_are_found_in_any_order() {
+        let mut cache = Cache::default();
+        let lines = [("a", "a"), ("b", "b"), ("c", "c")];
+        scrape(&mut cache, &lines, true);
+        for order in [[2, 1, 0], [1, 0, 2], [0, 1, 2]] {
+            assert_eq!(scrape(&mut cache, &order.map(|i| lines[i]), true), NONE);
+            assert_eq!(cache.lines.len(), 3);
+        }
+        assert_eq!(scrape(&mut cache, &lines[1..], true), ["a"]);
+        assert_eq!(scrape(&mut cache, &lines, true), NONE);
     }
 
     #[test]

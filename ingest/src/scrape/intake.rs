@@ -17,12 +17,13 @@ use tidemark_core::model::tenant::{TENANT_LABEL, Tenant};
 use tidemark_core::model::time::TimestampMs;
 use tidemark_core::runtime;
 
-use super::cache::{Cache, Found, LineHash, Series};
+use super::cache::{Cache, Found, LineHash, Name, Series};
 use super::convert::{Converted, Converter};
 use super::error::ScrapeError;
 use super::families::Families;
 use super::job::{Job, JobLimits};
 use super::negotiate::Format;
+use crate::known::SeriesKey;
 use crate::label_set::LabelSet;
 use crate::limits::{SAMPLES_PER_BODY_MAX, excerpt};
 use crate::protocols::exposition::Exposition;
@@ -352,7 +353,10 @@ impl Intake<'_> {
         };
         let series = self.cache.series(place);
         let sample = Sample { timestamp_ms, value: exposed.value() };
-        self.rows.push_encoded(series.fingerprint, &series.labels, sample);
+        push_series(self.rows, series, sample);
+        if let Name::Labels(_) = series.name {
+            self.rows.set_key(SeriesKey::of_place(place));
+        }
         let start_ms = exposed.start_ms().filter(|_| self.start_timestamps).unwrap_or(0);
         if histogram.is_some() || start_ms != 0 {
             self.rows.attach_detail(SampleDetail { histogram, start_ms });
@@ -405,8 +409,17 @@ impl Scratch {
 
 /// Marks the end of a series.
 pub(super) fn push_stale(rows: &mut Rows, series: &Series, timestamp_ms: TimestampMs) {
-    let sample = Sample { timestamp_ms, value: STALE_NAN };
-    rows.push_encoded(series.fingerprint, &series.labels, sample);
+    push_series(rows, series, Sample { timestamp_ms, value: STALE_NAN });
+}
+
+#[inline]
+fn push_series(rows: &mut Rows, series: &Series, sample: Sample) {
+    match &series.name {
+        Name::Number(known) => rows.push_known(*known, sample),
+        // Storage has nothing of it any more that could end.
+        Name::Labels(labels) if labels.is_empty() => {}
+        Name::Labels(labels) => rows.push_encoded(series.fingerprint, labels, sample),
+    }
 }
 
 /// The histogram with as little resolution as the limits of the job ask; an error if that does not suffice.

@@ -24,6 +24,7 @@ use super::handle::{Context, LastScrape, Order, Settings, Shared};
 use super::intake::{Counts, Intake, Scratch, push_stale};
 use super::report::{Outcome, Report};
 use super::status::Health;
+use crate::known::Known;
 use crate::route;
 
 /// How late a tick may be and still get the planned timestamp; at most a hundredth of the interval.
@@ -151,6 +152,25 @@ impl Runner {
                 None => return false,
             },
         };
+        let (outcome, known) = self.attempt(&settings, &response, time_ms, start, None).await;
+        if !known {
+            // What was stored is a duplicate then.
+            self.cache.distrust();
+            self.attempt(&settings, &response, time_ms, start, Some(outcome)).await;
+        }
+        true
+    }
+
+    /// Takes in a response, reports and stores; `reported` is what was reported the first time if this is the second. Says what was
+    /// reported, and whether storage knew every series that went by its number.
+    async fn attempt(
+        &mut self,
+        settings: &Settings,
+        response: &Result<http::Response<bytes::Bytes>, ScrapeError>,
+        time_ms: TimestampMs,
+        start: Instant,
+        reported: Option<Outcome>,
+    ) -> (Outcome, bool) {
         let mut scratch = self.context.take_scratch();
         scratch.rows.set_tenant(self.context.tenant_of(&settings.target).cloned());
         self.cache.begin();
@@ -158,12 +178,13 @@ impl Runner {
         let mut counts = Counts::default();
         let taken = match response {
             Ok(response) => {
-                self.take_response(&settings, &response, time_ms, &mut scratch, &mut counts).await
+                self.take_response(settings, response, time_ms, &mut scratch, &mut counts).await
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.clone()),
         };
         self.end_series(&taken, time_ms, &mut scratch);
-        let outcome = Outcome {
+        let again = reported.is_some();
+        let outcome = reported.unwrap_or_else(|| Outcome {
             up: taken.is_ok(),
             duration_seconds: start.elapsed().as_secs_f64(),
             samples_scraped: counts.scraped,
@@ -174,11 +195,12 @@ impl Runner {
                 Err(ScrapeError::BodySize) => -1,
                 Err(_) => 0,
             },
-        };
+        });
         self.report.push(&mut scratch.rows, time_ms, &outcome, &settings.job, &settings.target);
-        self.note(&taken, &outcome, counts, time_ms);
-        self.append(scratch).await;
-        true
+        if !again {
+            self.note(&taken, &outcome, counts, time_ms);
+        }
+        (outcome, self.append(scratch).await)
     }
 
     /// Fetches; `None` if the process stops meanwhile.
@@ -280,11 +302,12 @@ impl Runner {
         self.context.stats.borrow_mut().note(error, counts.scraped, counts.duplicates);
     }
 
-    /// Stores what is in `scratch`, and says so where storage does not take it.
-    async fn append(&mut self, mut scratch: Scratch) {
-        let batches = route::split(&mut scratch.rows, self.context.append.shard_count());
+    /// Stores what is in `scratch`, learns the numbers of series, and says so where storage does not take it. `false` says that some
+    /// series did not mean anything any more by its number.
+    async fn append(&mut self, mut scratch: Scratch) -> bool {
+        let asking = route::split_asking(&mut scratch.rows, self.context.append.shard_count());
         self.context.give_back(scratch);
-        let appended = self.context.append.append(batches).await;
+        let appended = self.context.append.append(asking.batches).await;
         let (job, url) = (&self.settings.job.name, &self.settings.target.scrape_url);
         let mut stats = self.context.stats.borrow_mut();
         match appended {
@@ -296,12 +319,19 @@ impl Runner {
                     tracing::warn!(job, url, refused, example, "storage refused scraped samples");
                 }
                 self.refusing = refused > 0;
+                for (ticket, number) in outcome.numbers {
+                    if let Some(&(key, shard)) = asking.keys.get(ticket as usize) {
+                        self.cache.learn(key.place(), Known { shard, number });
+                    }
+                }
+                outcome.stale == 0
             }
             Err(error) => {
                 stats.appends_failed += 1;
                 tracing::error!(job, url, %error, "storing a scrape failed");
                 self.shared.last.borrow_mut().error = format!("storing the scrape failed: {error}");
                 self.shared.families.borrow_mut().tell_again();
+                true
             }
         }
     }

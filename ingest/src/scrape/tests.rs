@@ -66,6 +66,9 @@ struct Store {
     metadata: RefCell<Vec<String>>,
     failures: RefCell<Vec<String>>,
     fail: Cell<bool>,
+    /// The labels of the series that were given numbers, and whether it has forgotten them.
+    numbers: RefCell<Vec<Vec<u8>>>,
+    forgetful: Cell<bool>,
     /// How long storing takes, and how often it is under way.
     slow: Cell<Duration>,
     appending: Cell<u32>,
@@ -87,10 +90,24 @@ impl Append for Store {
             if self.fail.get() {
                 return Err(StorageError::Overloaded { what: "test" });
             }
+            let mut outcome = AppendOutcome::default();
             for (shard, batch) in &batches {
                 for series in batch.series() {
-                    assert_eq!(series.fingerprint.owner(3), *shard);
-                    let labels = Labels::from_encoded(series.labels).expect("canonical");
+                    let labels = match series.known {
+                        Some(_) if self.forgetful.get() => {
+                            outcome.stale += 1;
+                            continue;
+                        }
+                        Some(number) => self.numbers.borrow()[number as usize].clone(),
+                        None => series.labels.to_vec(),
+                    };
+                    let labels = Labels::from_encoded(&labels).expect("canonical");
+                    assert_eq!(labels.fingerprint().owner(3), *shard);
+                    if let Some(ticket) = series.ticket {
+                        let mut numbers = self.numbers.borrow_mut();
+                        outcome.numbers.push((ticket, numbers.len() as u32));
+                        numbers.push(series.labels.to_vec());
+                    }
                     for sample in series.samples {
                         let detail = series.details.iter().find(|(t, _)| *t == sample.timestamp_ms);
                         let histogram = detail.and_then(|(_, detail)| detail.histogram.as_ref());
@@ -112,7 +129,7 @@ impl Append for Store {
                 let names = batch.metadata().iter().map(|(name, _)| name.clone());
                 self.metadata.borrow_mut().extend(names);
             }
-            Ok(AppendOutcome::default())
+            Ok(outcome)
         }
         .boxed_local()
     }
@@ -661,6 +678,34 @@ fn openmetrics_and_text_make_the_same_series() {
         bench.answer("a", Ok(cut_off.unwrap()));
         bench.interval().await;
         assert_eq!(bench.status().last_error, "line 2, column 1: data does not end with # EOF");
+    });
+}
+
+#[test]
+fn numbers_that_storage_forgets_are_learned_anew() {
+    run(async |bench| {
+        bench.body("m 1\nn 2\n");
+        bench.apply(job()).await;
+        let all = [
+            r#"m{instance="a", job="j"} 1"#.to_owned(),
+            r#"n{instance="a", job="j"} 2"#.to_owned(),
+        ];
+        assert_eq!(bench.scraped(), all);
+        assert_eq!(bench.store.numbers.borrow().len(), 2);
+        bench.interval().await;
+        assert_eq!(bench.scraped(), all, "by number");
+        assert_eq!(bench.store.numbers.borrow().len(), 2);
+        bench.store.forgetful.set(true);
+        bench.interval().await;
+        assert_eq!(bench.scraped(), all, "by labels, the second time");
+        bench.store.forgetful.set(false);
+        assert_eq!(bench.store.numbers.borrow().len(), 4);
+        bench.body("m 1\n");
+        bench.interval().await;
+        assert_eq!(
+            bench.scraped(),
+            [all[0].clone(), r#"n{instance="a", job="j"} stale"#.to_owned()]
+        );
     });
 }
 
