@@ -195,13 +195,16 @@ impl Default for Pattern {
 }
 
 /// An absolute URL; a password in it is not printed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Url(url::Url);
 
 impl Url {
     /// Parses an absolute URL.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        url::Url::parse(text).map(Url).map_err(|e| format!("not a valid URL {text:?}: {e}"))
+        // A password may stand before the last `@`.
+        let shown = text.rfind('@').map(|at| format!("<secret>{}", &text[at..]));
+        let shown = shown.as_deref().unwrap_or(text);
+        url::Url::parse(text).map(Url).map_err(|e| format!("not a valid URL {shown:?}: {e}"))
     }
 }
 
@@ -209,6 +212,12 @@ impl Url {
     /// The whole text, a password included, for the one place that asks there.
     pub(crate) fn reveal(&self) -> &str {
         self.0.as_str()
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Url({self})")
     }
 }
 

@@ -122,3 +122,88 @@ fn what_is_not_acted_on_is_named() {
         ]
     );
 }
+
+/// Every field that may hold a secret, each in a file of its own; `SECRET` is the secret.
+const SECRETS: &[&str] = &[
+    "basic_auth: {username: u, password: SECRET}",
+    "authorization: {credentials: SECRET}",
+    "bearer_token: SECRET",
+    "tls_config: {cert: c, key: SECRET}",
+    "proxy_url: 'http://p', proxy_connect_header: {A: [SECRET]}",
+    "proxy_url: 'http://user:SECRET@p'",
+    "http_headers: {A: {secrets: [SECRET]}}",
+    "oauth2: {client_id: c, client_secret: SECRET, token_url: 'http://t'}",
+    "oauth2: {client_id: c, client_secret: x, token_url: 'http://user:SECRET@t'}",
+    "oauth2: {client_id: c, grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer', client_certificate_key: SECRET, token_url: 'http://t'}",
+    "aws_sd_configs: [{role: ec2, access_key: a, secret_key: SECRET}]",
+    "ec2_sd_configs: [{access_key: a, secret_key: SECRET}]",
+    "lightsail_sd_configs: [{access_key: a, secret_key: SECRET}]",
+    "azure_sd_configs: [{subscription_id: s, tenant_id: t, client_id: c, client_secret: SECRET}]",
+    "oci_sd_configs: [{region: r, tenancy: t, user: u, fingerprint: f, key_file: k, key_passphrase: SECRET}]",
+    "openstack_sd_configs: [{role: instance, region: r, password: SECRET}]",
+    "openstack_sd_configs: [{role: instance, region: r, application_credential_secret: SECRET}]",
+    "outscale_sd_configs: [{access_key: a, secret_key: SECRET}]",
+    "ovhcloud_sd_configs: [{application_key: a, application_secret: SECRET, consumer_key: c, service: vps}]",
+    "ovhcloud_sd_configs: [{application_key: a, application_secret: s, consumer_key: SECRET, service: vps}]",
+    "scaleway_sd_configs: [{role: instance, project_id: p, access_key: a, secret_key: SECRET}]",
+    "stackit_sd_configs: [{project: p, service_account_key: SECRET}]",
+    "stackit_sd_configs: [{project: p, private_key: SECRET}]",
+    "consul_sd_configs: [{token: SECRET}]",
+    "consul_sd_configs: [{username: u, password: SECRET}]",
+    "marathon_sd_configs: [{servers: [s], auth_token: SECRET}]",
+    "uyuni_sd_configs: [{server: 'http://s', username: u, password: SECRET}]",
+    "remote_write: [{url: 'http://user:SECRET@x'}]",
+    "remote_write: [{url: 'http://x', sigv4: {access_key: a, secret_key: SECRET}}]",
+    "remote_write: [{url: 'http://x', azuread: {oauth: {client_id: 00000000-0000-0000-0000-000000000000, client_secret: SECRET, tenant_id: 00000000-0000-0000-0000-000000000000}}}]",
+    "remote_write: [{url: 'http://x', azuread: {certificate: {client_id: 00000000-0000-0000-0000-000000000000, tenant_id: 00000000-0000-0000-0000-000000000000, certificate_path: c, certificate_password: SECRET}}}]",
+];
+
+/// A file with one of [`SECRETS`].
+fn file_with(fields: &str, secret: &str) -> String {
+    let fields = fields.replace("SECRET", secret);
+    if fields.starts_with("remote_write") {
+        return fields;
+    }
+    format!("scrape_configs: [{{job_name: j, {fields}}}]")
+}
+
+#[test]
+fn no_secret_is_shown_wherever_it_stands() {
+    for fields in SECRETS {
+        let text = file_with(fields, "hunter2");
+        let config = load(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let (shown, debugged) = (config.to_yaml(), format!("{config:?}"));
+        assert!(!shown.contains("hunter2"), "{text}:\n{shown}");
+        assert!(shown.contains("<secret>") || shown.contains("xxxxx"), "{text}:\n{shown}");
+        assert!(!debugged.contains("hunter2"), "{text}:\n{debugged}");
+        // Errors repeat nothing of it either.
+        for wrong in ["[hunter2, x]", "{hunter2: x}"] {
+            if let Err(error) = load(&file_with(fields, wrong)) {
+                assert!(!error.contains("hunter2"), "{fields}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_field_of_a_secret_is_tried() {
+    let sources = [
+        include_str!("http_client.rs"),
+        include_str!("remote.rs"),
+        include_str!("discovery/clouds.rs"),
+        include_str!("discovery/services.rs"),
+    ];
+    let lines = sources.iter().flat_map(|source| source.lines());
+    let fields = lines.filter_map(|line| {
+        let before = [": Secret,", ": Vec<Secret>,", ": BTreeMap<String, Vec<Secret>>,"]
+            .iter()
+            .find_map(|kind| line.split_once(kind))?;
+        before.0.rsplit(' ').next()
+    });
+    let fields: std::collections::BTreeSet<&str> = fields.collect();
+    assert!(fields.len() > 15, "{fields:?}");
+    for field in fields {
+        let named = format!("{field}: ");
+        assert!(SECRETS.iter().any(|fields| fields.contains(&named)), "{field} is not tried");
+    }
+}
