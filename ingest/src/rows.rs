@@ -409,6 +409,27 @@ impl Rows {
         row.details_end = self.details.len() as u32;
     }
 
+    /// Says when the counters behind the last samples of all series from number `from` on began to count.
+    pub fn set_starts(&mut self, from: usize, start_ms: TimestampMs) {
+        let first = from.checked_sub(1).map_or(0, |before| self.series[before].details_end);
+        let mut own = self.details.split_off(first as usize).into_iter();
+        let mut before = first;
+        for row in &mut self.series[from..] {
+            let count = std::mem::replace(&mut before, row.details_end);
+            let already = self.details.len();
+            self.details.extend(own.by_ref().take((row.details_end - count) as usize));
+            let timestamp_ms = self.samples[row.samples_end as usize - 1].timestamp_ms;
+            match self.details[already..].last_mut() {
+                Some((t, detail)) if *t == timestamp_ms => detail.start_ms = start_ms,
+                _ => {
+                    self.extra_weight += 1;
+                    self.details.push((timestamp_ms, SampleDetail { histogram: None, start_ms }));
+                }
+            }
+            row.details_end = self.details.len() as u32;
+        }
+    }
+
     /// Adds an exemplar to the series pushed last.
     pub fn attach_exemplar(&mut self, exemplar: Exemplar) {
         self.extra_weight += EXEMPLAR_WEIGHT;
@@ -658,6 +679,28 @@ mod tests {
         assert_eq!(all[1].exemplars, [exemplar(1.0)]);
         assert!(all[2].samples.is_empty());
         assert_eq!(all[2].exemplars, [exemplar(2.0)]);
+    }
+
+    #[test]
+    fn starts_are_set_of_the_last_series() {
+        let mut rows = Rows::new();
+        for name in ["a", "b", "c"] {
+            rows.begin_series();
+            rows.push_label("__name__", name).unwrap();
+            if name == "b" {
+                rows.push_histogram(7, FloatHistogram::default());
+            } else {
+                rows.push_sample(7, 1.0);
+            }
+            rows.end_series().unwrap();
+        }
+        rows.set_starts(1, 3);
+        rows.set_starts(2, 4);
+        let starts = rows.iter().map(|row| {
+            row.details.iter().map(|(t, d)| (*t, d.start_ms, d.histogram.is_some())).collect()
+        });
+        let starts: Vec<Vec<_>> = starts.collect();
+        assert_eq!(starts, [vec![], vec![(7, 3, true)], vec![(7, 4, false)]]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use tidemark_core::runtime;
 
 use super::cache::{Cache, Found, LineHash, Name, Series};
 use super::convert::{Converted, Converter};
+use super::created::{Groups, Place};
 use super::error::ScrapeError;
 use super::families::Families;
 use super::job::{Job, JobLimits};
@@ -85,6 +86,10 @@ pub(super) struct Intake<'a> {
     pub(super) labels: &'a mut LabelSet,
     pub(super) encoded: &'a mut Vec<u8>,
     pub(super) counts: Counts,
+    /// Lines that belong together, where one of them may say when the others began to count.
+    pub(super) groups: Option<Groups>,
+    /// The first row of that group.
+    pub(super) group_start: usize,
 }
 
 /// One sample of a body, its labels not read yet.
@@ -232,6 +237,7 @@ impl Intake<'_> {
                 self.take_lines(body, Exposition::Text(text::Parser::new(body))).await
             }
             Format::OpenMetrics => {
+                self.groups = self.start_timestamps.then(Groups::default);
                 self.take_lines(body, Exposition::OpenMetrics(openmetrics::Parser::new(body))).await
             }
             Format::Protobuf => self.take_protobuf(body).await,
@@ -265,6 +271,9 @@ impl Intake<'_> {
                     Entry::Unit(name, unit) => self.families.borrow_mut().set_unit(name, unit),
                     Entry::Sample(line) => {
                         let line = Line(line, family_kind, body);
+                        if self.is_start(&line, &mut converter)? {
+                            continue;
+                        }
                         match &mut converter {
                             None => self.take_sample(&line)?,
                             Some(converter) => self.take_convertible(&line, converter)?,
@@ -294,6 +303,27 @@ impl Intake<'_> {
             }
             runtime::yield_if_needed().await;
         }
+    }
+
+    /// Whether a line only says when the samples before it began to count; they are told.
+    fn is_start(
+        &mut self,
+        line: &Line<'_>,
+        converter: &mut Option<Converter>,
+    ) -> Result<bool, ScrapeError> {
+        let Some(groups) = &mut self.groups else { return Ok(false) };
+        let place = groups.look(&line.0, line.1, line.2)?;
+        if place != Place::Continues
+            && let Some(ended) = converter.as_mut().and_then(Converter::end)
+        {
+            self.take_sample(&ended)?;
+        }
+        match place {
+            Place::Begins => self.group_start = self.rows.len(),
+            Place::Continues | Place::Created(None) => {}
+            Place::Created(Some(start_ms)) => self.rows.set_starts(self.group_start, start_ms),
+        }
+        Ok(matches!(place, Place::Created(_)))
     }
 
     /// Takes a line that may be part of a histogram that becomes one sample.

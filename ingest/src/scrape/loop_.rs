@@ -250,6 +250,8 @@ impl Runner {
                     labels,
                     encoded,
                     counts: Counts::default(),
+                    groups: None,
+                    group_start: 0,
                 };
                 let taken = intake.take(body, format).await;
                 *counts = intake.counts;

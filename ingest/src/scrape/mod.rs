@@ -9,6 +9,7 @@
 mod body;
 mod cache;
 mod convert;
+mod created;
 mod error;
 mod families;
 pub mod fetch;

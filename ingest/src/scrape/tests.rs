@@ -682,6 +682,29 @@ fn openmetrics_and_text_make_the_same_series() {
 }
 
 #[test]
+fn created_lines_are_starts_of_the_samples_before_them() {
+    run(async |bench| {
+        let body = "# TYPE c counter\nc_total{a=\"1\"} 5\nc_created{a=\"1\"} 12.5\nc_total{a=\"2\"} 6\n\
+                    # TYPE h histogram\nh_bucket{le=\"1.0\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_count 2\nh_sum 3.0\nh_created 20\n\
+                    # TYPE g gauge\ng_created 1\n# EOF\n";
+        bench.body_of("application/openmetrics-text; version=1.0.0", body);
+        bench.apply(job()).await;
+        assert_eq!(
+            bench.scraped(),
+            [
+                r#"c_total{a="1", instance="a", job="j"} 5 since 12500"#,
+                r#"c_total{a="2", instance="a", job="j"} 6"#,
+                r#"g_created{instance="a", job="j"} 1"#,
+                r#"h_bucket{instance="a", job="j", le="+Inf"} 2 since 20000"#,
+                r#"h_bucket{instance="a", job="j", le="1.0"} 1 since 20000"#,
+                r#"h_count{instance="a", job="j"} 2 since 20000"#,
+                r#"h_sum{instance="a", job="j"} 3 since 20000"#,
+            ]
+        );
+    });
+}
+
+#[test]
 fn numbers_that_storage_forgets_are_learned_anew() {
     run(async |bench| {
         bench.body("m 1\nn 2\n");
