@@ -1,5 +1,7 @@
 //! The door to the world: requests out, answers in, and what can go wrong on the way.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -18,7 +20,7 @@ pub enum DiscoveryError {
     #[error("{0}")]
     Exchange(String),
     /// The server says no.
-    #[error("{url:?}: server returned HTTP status {status}: {text}")]
+    #[error("{:?}: server returned HTTP status {status}: {text}", without_password(url))]
     Status {
         /// What was asked for.
         url: String,
@@ -28,7 +30,7 @@ pub enum DiscoveryError {
         text: String,
     },
     /// The answer is not what it should be.
-    #[error("{url:?}: {reason}")]
+    #[error("{:?}: {reason}", without_password(url))]
     Answer {
         /// What was asked for.
         url: String,
@@ -170,7 +172,23 @@ pub(crate) fn with_bearer(
 fn build(method: Method, url: &str, body: Bytes) -> Result<Request<Bytes>, DiscoveryError> {
     let request = Request::builder().method(method).uri(url);
     let request = request.header(ACCEPT, HeaderValue::from_static("application/json"));
-    request.body(body).map_err(|e| DiscoveryError::Setting(format!("{url:?}: {e}")))
+    request
+        .body(body)
+        .map_err(|e| DiscoveryError::Setting(format!("{:?}: {e}", without_password(url))))
+}
+
+/// A URL as it may be shown: `xxxxx` for the password of `scheme://user:password@host`, whether or not the rest of it makes sense.
+pub fn without_password(url: &str) -> Cow<'_, str> {
+    let begin = url.find("://").map_or(0, |at| at + 3);
+    let end = url[begin..].find(['/', '?', '#']).map_or(url.len(), |at| begin + at);
+    let login = url[begin..end].rfind('@').map(|at| &url[begin..begin + at]);
+    match login.and_then(|login| login.split_once(':')) {
+        None => Cow::Borrowed(url),
+        Some((user, password)) => {
+            let rest = &url[begin + user.len() + 1 + password.len()..];
+            Cow::Owned(format!("{}{user}:xxxxx{rest}", &url[..begin]))
+        }
+    }
 }
 
 /// Sends `request`; an answer other than 2xx is an error.

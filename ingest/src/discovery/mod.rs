@@ -29,7 +29,7 @@ pub mod services;
 pub mod sign;
 mod xml;
 
-pub use ask::{Ask, DiscoveryError, Refresh, with_query};
+pub use ask::{Ask, DiscoveryError, Refresh, with_query, without_password};
 pub use meta::{Meta, host_port, sanitized};
 
 pub use crate::scrape::TargetGroup;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::paths::Directory;
-use super::scalars::{Secret, Url};
+use super::scalars::{Address, Secret, Url};
 use super::section::{Checked, ensure, fault, one_of, section};
 
 section! {
@@ -79,7 +79,7 @@ section! {
         audience: String,
         claims: BTreeMap<String, serde_json::Value>,
         scopes: Vec<String>,
-        token_url: String,
+        token_url: Address,
         endpoint_params: BTreeMap<String, String>,
         tls_config: TlsConfig,
     }

@@ -8,6 +8,7 @@ use std::time;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tidemark_core::model::matcher::anchored;
+use tidemark_ingest::discovery::without_password;
 
 use super::section::Blank;
 
@@ -201,10 +202,9 @@ pub(crate) struct Url(url::Url);
 impl Url {
     /// Parses an absolute URL.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        // A password may stand before the last `@`.
-        let shown = text.rfind('@').map(|at| format!("<secret>{}", &text[at..]));
-        let shown = shown.as_deref().unwrap_or(text);
-        url::Url::parse(text).map(Url).map_err(|e| format!("not a valid URL {shown:?}: {e}"))
+        url::Url::parse(text)
+            .map(Url)
+            .map_err(|e| format!("not a valid URL {:?}: {e}", without_password(text)))
     }
 }
 
@@ -233,6 +233,30 @@ impl fmt::Display for Url {
     }
 }
 
+/// The address of a server as the file has it, a URL or part of one; a password in it is not printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Address(String);
+
+impl From<&str> for Address {
+    fn from(text: &str) -> Self {
+        Address(text.to_owned())
+    }
+}
+
+impl std::ops::Deref for Address {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", without_password(&self.0))
+    }
+}
+
 macro_rules! read_as_text {
     ($($name:ident),*) => { $(impl<'de> Deserialize<'de> for $name {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -246,6 +270,12 @@ read_as_text!(Duration, ByteSize, Pattern, Url);
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Secret)
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Address)
     }
 }
 
@@ -272,6 +302,7 @@ print_as_text! {
     Secret: it => it.is_empty(), format_args!("{it:?}");
     Pattern: it => it.0 == "(.*)", it.0;
     Url: _it => false, _it;
+    Address: it => it.is_empty(), without_password(&it.0);
 }
 
 #[cfg(test)]
@@ -335,6 +366,15 @@ mod tests {
         assert_eq!(secret.reveal(), "hunter2");
         assert_eq!(format!("{secret:?}"), "<secret>");
         assert_eq!(serde_saphyr::to_string(&secret).unwrap().trim(), "<secret>");
+        for (address, shown) in [
+            ("http://me:hunter2@host:1/a?b=@", "http://me:xxxxx@host:1/a?b=@"),
+            ("me:hunter2@host:1", "me:xxxxx@host:1"),
+            ("me:hun@ter2@host", "me:xxxxx@host"),
+            ("http://me@host/a:b@c", "http://me@host/a:b@c"),
+            ("localhost:8500", "localhost:8500"),
+        ] {
+            assert_eq!(format!("{:?}", Address::from(address)), format!("{shown:?}"));
+        }
         let url = Url::parse("http://me:hunter2@host:1/a?b=c").unwrap();
         assert_eq!(url.to_string(), "http://me:xxxxx@host:1/a?b=c");
         assert_eq!(Url::parse("http://host").unwrap().to_string(), "http://host");

@@ -26,7 +26,7 @@ macro_rules! aws_options {
     ($config:ident) => {
         AwsOptions {
             region: $config.region.clone(),
-            endpoint: $config.endpoint.clone(),
+            endpoint: $config.endpoint.to_string(),
             access_key: $config.access_key.clone(),
             secret_key: $config.secret_key.reveal().to_owned(),
             profile: $config.profile.clone(),
@@ -67,7 +67,7 @@ refreshed! {
     LinodeSdConfig: |c| &c.http => linode::Linode::new(c.port, &c.region, &c.tag_separator);
     OpenStackSdConfig: |c| &with_tls(&c.tls_config) => openstack(c);
     OvhCloudSdConfig: |c| &HttpClientConfig::default() => OvhCloud::new(OvhCloudOptions {
-        endpoint: c.endpoint.clone(),
+        endpoint: c.endpoint.to_string(),
         application_key: c.application_key.clone(),
         application_secret: c.application_secret.reveal().to_owned(),
         consumer_key: c.consumer_key.reveal().to_owned(),
@@ -85,7 +85,7 @@ refreshed! {
     };
     StackitSdConfig: |c| &c.http => stackit::Stackit::new(stackit::StackitOptions {
         project: c.project.clone(),
-        endpoint: c.endpoint.clone(),
+        endpoint: c.endpoint.to_string(),
         region: c.region.clone(),
         account_key: (c.service_account_key.reveal().to_owned(), c.service_account_key_path.clone()),
         private_key: (c.private_key.reveal().to_owned(), c.private_key_path.clone()),
@@ -93,7 +93,7 @@ refreshed! {
         port: c.port,
     });
     TritonSdConfig: |c| &with_tls(&c.tls_config) => triton::Triton {
-        endpoint: c.endpoint.clone(),
+        endpoint: c.endpoint.to_string(),
         port: c.port,
         version: c.version,
         compute_nodes: c.role == "cn",
@@ -144,7 +144,7 @@ fn azure_options(config: &AzureSdConfig) -> AzureOptions {
 fn openstack(config: &OpenStackSdConfig) -> OpenStack {
     OpenStack {
         login: Login {
-            identity_endpoint: config.identity_endpoint.clone(),
+            identity_endpoint: config.identity_endpoint.to_string(),
             username: config.username.clone(),
             userid: config.userid.clone(),
             password: config.password.reveal().to_owned(),

@@ -34,10 +34,10 @@ macro_rules! refreshed {
 }
 
 refreshed! {
-    EurekaSdConfig: |c| &c.http => eureka::Eureka { base: c.server.clone() };
+    EurekaSdConfig: |c| &c.http => eureka::Eureka { base: c.server.to_string() };
     HttpSdConfig: |c| &c.http => Http::new(&c.url, c.refresh_interval.as_std());
     MarathonSdConfig: |c| &c.http => marathon::Marathon::new(
-        c.servers.clone(),
+        c.servers.iter().map(|server| server.to_string()).collect(),
         c.auth_token.reveal().to_owned(),
         c.auth_token_file.clone(),
     );
@@ -49,13 +49,13 @@ refreshed! {
         tag_separator: c.tag_separator.clone(),
     };
     PuppetDbSdConfig: |c| &c.http => puppetdb::PuppetDb {
-        base: c.url.clone(),
+        base: c.url.to_string(),
         query: c.query.clone(),
         include_parameters: c.include_parameters,
         port: c.port,
     };
     UyuniSdConfig: |c| &c.http => uyuni::Uyuni {
-        server: c.server.clone(),
+        server: c.server.to_string(),
         username: c.username.clone(),
         password: c.password.reveal().to_owned(),
         entitlement: c.entitlement.clone(),

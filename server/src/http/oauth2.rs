@@ -123,7 +123,7 @@ impl Tokens {
         };
         Tokens {
             client,
-            url: config.token_url.clone(),
+            url: config.token_url.to_string(),
             grant,
             parameters,
             token: RefCell::new(None),

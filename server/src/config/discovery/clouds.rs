@@ -1,7 +1,7 @@
 //! Providers of machines: what Prometheus discovers at each of them.
 
 use super::super::http_client::{HttpClientConfig, TlsConfig};
-use super::super::scalars::{Duration, Secret};
+use super::super::scalars::{Address, Duration, Secret};
 use super::super::section::{Checked, ensure, one_of, required, section};
 use super::{FIVE_MINUTES, MINUTE, http_url, text};
 
@@ -22,7 +22,7 @@ section! {
     AwsSdConfig {
         role: String,
         region: String,
-        endpoint: String,
+        endpoint: Address,
         access_key: String,
         secret_key: Secret,
         profile: String,
@@ -47,7 +47,7 @@ section! {
     /// ECS, MSK and `ElastiCache` clusters.
     AwsClustersSdConfig {
         region: String,
-        endpoint: String,
+        endpoint: Address,
         access_key: String,
         secret_key: Secret,
         profile: String,
@@ -64,7 +64,7 @@ section! {
 section! {
     /// EC2 instances.
     Ec2SdConfig {
-        endpoint: String,
+        endpoint: Address,
         region: String,
         access_key: String,
         secret_key: Secret,
@@ -82,7 +82,7 @@ section! {
     /// RDS databases.
     RdsSdConfig {
         region: String,
-        endpoint: String,
+        endpoint: Address,
         access_key: String,
         secret_key: Secret,
         profile: String,
@@ -100,7 +100,7 @@ section! {
 section! {
     /// Lightsail instances.
     LightsailSdConfig {
-        endpoint: String,
+        endpoint: Address,
         region: String,
         access_key: String,
         secret_key: Secret,
@@ -279,7 +279,7 @@ impl OciSdConfig {
 section! {
     /// `OpenStack`'s servers.
     OpenStackSdConfig {
-        identity_endpoint: String,
+        identity_endpoint: Address,
         username: String,
         userid: String,
         password: Secret,
@@ -312,7 +312,7 @@ impl OpenStackSdConfig {
 section! {
     /// Outscale's virtual machines.
     OutscaleSdConfig {
-        endpoint: String,
+        endpoint: Address,
         region: String = text("eu-west-2"),
         access_key: String,
         secret_key: Secret,
@@ -341,7 +341,7 @@ fn exactly_one_key(key: &Secret, file: &str) -> Checked {
 section! {
     /// `OVHcloud`'s servers.
     OvhCloudSdConfig {
-        endpoint: String = text("ovh-eu"),
+        endpoint: Address = text("ovh-eu"),
         application_key: String,
         application_secret: Secret,
         consumer_key: Secret,
@@ -369,7 +369,7 @@ section! {
     /// Scaleway's instances.
     ScalewaySdConfig {
         project_id: String,
-        api_url: String = text("https://api.scaleway.com"),
+        api_url: Address = text("https://api.scaleway.com"),
         zone: String = text("fr-par-1"),
         access_key: String,
         secret_key: Secret,
@@ -400,7 +400,7 @@ section! {
         refresh_interval: Duration = MINUTE,
         port: u16 = 80,
         region: String = text("eu01"),
-        endpoint: String,
+        endpoint: Address,
         service_account_key: Secret,
         private_key: Secret,
         service_account_key_path: String,
@@ -424,7 +424,7 @@ section! {
         account: String,
         role: String = text("container"),
         dns_suffix: String,
-        endpoint: String,
+        endpoint: Address,
         groups: Vec<String>,
         port: u16 = 9163,
         refresh_interval: Duration = MINUTE,

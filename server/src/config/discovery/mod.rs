@@ -16,15 +16,15 @@ pub(crate) use services::*;
 
 use super::http_client::HttpClientConfig;
 use super::paths::Directory;
-use super::scalars::Duration;
+use super::scalars::{Address, Duration};
 use super::section::{Blank, Checked, ensure, fault, one_of, required, section};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HALF_MINUTE: Duration = Duration::from_secs(30);
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
 
-fn text(value: &str) -> String {
-    value.to_owned()
+fn text<T: From<&'static str>>(value: &'static str) -> T {
+    value.into()
 }
 
 section! {
@@ -210,7 +210,7 @@ fn http_url(field: &'static str, value: &str) -> Checked {
 
 section! {
     /// Target groups from a URL.
-    HttpSdConfig { refresh_interval: Duration = MINUTE, url: String }
+    HttpSdConfig { refresh_interval: Duration = MINUTE, url: Address }
     inline { http: HttpClientConfig }
     check = Self::complete
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::http_client::HttpClientConfig;
-use super::super::scalars::{Duration, Secret, Url};
+use super::super::scalars::{Address, Duration, Secret, Url};
 use super::super::section::{Checked, ensure, fault, one_of, required, section};
 use super::clouds::Filter;
 use super::{HALF_MINUTE, MINUTE, http_url, text};
@@ -11,7 +11,7 @@ use super::{HALF_MINUTE, MINUTE, http_url, text};
 section! {
     /// Services of Consul's catalogue.
     ConsulSdConfig {
-        server: String = text("localhost:8500"),
+        server: Address = text("localhost:8500"),
         path_prefix: String,
         token: Secret,
         datacenter: String,
@@ -50,7 +50,7 @@ impl ConsulSdConfig {
 section! {
     /// Containers of a Docker daemon.
     DockerSdConfig {
-        host: String,
+        host: Address,
         port: u16 = 80,
         filters: Vec<Filter>,
         host_networking_host: String = text("localhost"),
@@ -70,7 +70,7 @@ impl DockerSdConfig {
 section! {
     /// Services, tasks and nodes of a swarm.
     DockerSwarmSdConfig {
-        host: String,
+        host: Address,
         role: String,
         port: u16 = 80,
         filters: Vec<Filter>,
@@ -89,7 +89,7 @@ impl DockerSwarmSdConfig {
 
 section! {
     /// Instances that registered with Eureka.
-    EurekaSdConfig { server: String, refresh_interval: Duration = HALF_MINUTE }
+    EurekaSdConfig { server: Address, refresh_interval: Duration = HALF_MINUTE }
     inline { http: HttpClientConfig }
     check = Self::complete
 }
@@ -202,7 +202,7 @@ section! {
     KumaSdConfig {
         refresh_interval: Duration = Duration::from_secs(15),
         fetch_timeout: Duration = Duration::from_secs(120),
-        server: String,
+        server: Address,
         client_id: String,
     }
     inline { http: HttpClientConfig }
@@ -219,7 +219,7 @@ impl KumaSdConfig {
 section! {
     /// Marathon's applications.
     MarathonSdConfig {
-        servers: Vec<String>,
+        servers: Vec<Address>,
         refresh_interval: Duration = HALF_MINUTE,
         auth_token: Secret,
         auth_token_file: String,
@@ -277,7 +277,7 @@ section! {
         namespace: String = text("default"),
         refresh_interval: Duration = MINUTE,
         region: String = text("global"),
-        server: String = text("http://localhost:4646"),
+        server: Address = text("http://localhost:4646"),
         tag_separator: String = text(","),
     }
     inline { http: HttpClientConfig }
@@ -294,7 +294,7 @@ section! {
     /// Resources of `PuppetDB`.
     PuppetDbSdConfig {
         refresh_interval: Duration = MINUTE,
-        url: String,
+        url: Address,
         query: String,
         include_parameters: bool,
         port: u16 = 80,
@@ -314,7 +314,7 @@ impl PuppetDbSdConfig {
 section! {
     /// Systems of an Uyuni server.
     UyuniSdConfig {
-        server: String,
+        server: Address,
         username: String,
         password: Secret,
         entitlement: String = text("monitoring_entitled"),
