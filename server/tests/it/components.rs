@@ -112,6 +112,17 @@ pub(crate) fn python(script: &str) -> Component {
     Component::start(&mut command, port, directory, "/metrics")
 }
 
+/// A script of Node.js beside the tests that serves on the port it is told, ready once `ready` is answered.
+pub(crate) fn node(script: &str, ready: &str) -> Component {
+    let modules = repository().join(".node/node_modules");
+    assert!(modules.is_dir(), "there is no .node with prom-client: scripts/test makes it");
+    let (directory, port) = scratch();
+    let mut command = Command::new(program("node"));
+    command.arg(repository().join("server/tests/it").join(script)).arg(port.to_string());
+    command.env("NODE_PATH", modules);
+    Component::start(&mut command, port, directory, ready)
+}
+
 /// The example application of `docs/examples/flask-app`, with visitors.
 pub(crate) fn flask_app() -> Component {
     let (directory, port) = scratch();

@@ -32,6 +32,7 @@ mod import;
 mod kill;
 mod lifecycle;
 mod peers;
+mod prom_client;
 mod promtool;
 mod read_back;
 mod relabelling;
