@@ -40,6 +40,7 @@ pub struct AppendBatch {
     details: Vec<(TimestampMs, SampleDetail)>,
     exemplars: Vec<Exemplar>,
     metadata: Vec<(String, Metadata)>,
+    patient: bool,
 }
 
 /// One series of a batch: where its labels, samples, details and exemplars end; they begin where those of the series before it end.
@@ -195,6 +196,16 @@ impl AppendBatch {
         last.exemplars_end = offset(self.exemplars.len());
     }
 
+    /// Says that nobody waits for the answer: the log may take its time to make it durable, together with what comes meanwhile.
+    pub fn set_patient(&mut self) {
+        self.patient = true;
+    }
+
+    /// Whether the sender has [time](AppendBatch::set_patient).
+    pub fn is_patient(&self) -> bool {
+        self.patient
+    }
+
     /// Adds what is known about a metric family.
     pub fn push_metadata(&mut self, family: &str, metadata: Metadata) {
         self.metadata.push((family.to_owned(), metadata));
@@ -274,6 +285,7 @@ impl AppendBatch {
         self.details.clear();
         self.exemplars.clear();
         self.metadata.clear();
+        self.patient = false;
     }
 }
 

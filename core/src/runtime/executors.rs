@@ -29,6 +29,11 @@ use std::time::{Duration, Instant};
 /// into the memory that an unprivileged process may lock.
 const IO_MEMORY_BYTES: usize = 1 << 20;
 
+/// Entries of each ring of an executor. The kernel finds what is to be cancelled in a hash table that it makes once, with a bucket
+/// for each 16 of these (at most 256). The executor cancels a timer in every round of its loop, and the whole bucket is searched
+/// for it: with the default of 128 and thousands of idle connections, each of which waits in the table, that is what a core does most.
+const RING_ENTRIES: usize = 4 << 10;
+
 /// Threads of each executor for what blocks (name resolution, hard links).
 const BLOCKING_THREADS: usize = 2;
 
@@ -319,6 +324,7 @@ impl Seat {
 fn make_executor(preempt_every: Duration) -> Result<LocalExecutor, glommio::GlommioError<()>> {
     LocalExecutorBuilder::new(Placement::Unbound)
         .io_memory(IO_MEMORY_BYTES)
+        .ring_depth(RING_ENTRIES)
         .preempt_timer(preempt_every)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
         .make()

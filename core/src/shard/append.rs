@@ -29,7 +29,12 @@ impl Shard {
         let outcome = shard.append_all(&batch).await?;
         // Not only what this batch has logged: a duplicate may still be on its way to the disk.
         if let Some(last) = shard.wal.next().0.checked_sub(1) {
-            shard.wal.commit(Position(last)).await?;
+            if batch.is_patient() {
+                drop(batch);
+                shard.wal.commit_patiently(Position(last)).await?;
+            } else {
+                shard.wal.commit(Position(last)).await?;
+            }
         }
         Ok(outcome)
     }

@@ -42,6 +42,7 @@ use crate::error::Result;
 use crate::limits::{
     WAL_BUFFERED_BYTES_MAX, WAL_RECORD_BYTES_MAX, WAL_RUN_BYTES, WAL_SEGMENT_BYTES, WAL_SPARES_MAX,
 };
+use crate::runtime;
 use crate::runtime::disk::{BLOCK_BYTES, Disk};
 use crate::runtime::mailbox::local::{OneshotSender, oneshot};
 use chain::Chain;
@@ -51,6 +52,9 @@ use writer::Writer;
 /// The number of a record in its log: ascending, without gaps, for the life of the shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
+
+/// How long a [patient](Wal::commit_patiently) commit lets others arrive.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// When a commit counts as done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,6 +260,15 @@ impl Wal {
             SyncMode::Commit => self.flushed(Position(position.0 + 1), false).await,
             SyncMode::Interval(_) | SyncMode::Off => Ok(()),
         }
+    }
+
+    /// The same for a caller that has time: lets others arrive first, so that many share one flush, which costs the same for one.
+    pub async fn commit_patiently(&self, position: Position) -> Result<(), WalError> {
+        let flushed = position.0 < self.0.state.borrow().flushed;
+        if self.0.options.sync == SyncMode::Commit && !flushed {
+            runtime::sleep(PATIENCE).await;
+        }
+        self.commit(position).await
     }
 
     /// Makes everything buffered so far durable, in any mode.

@@ -307,7 +307,9 @@ impl Runner {
     /// Stores what is in `scratch`, learns the numbers of series, and says so where storage does not take it. `false` says that some
     /// series did not mean anything any more by its number.
     async fn append(&mut self, mut scratch: Scratch) -> bool {
-        let asking = route::split_asking(&mut scratch.rows, self.context.append.shard_count());
+        let mut asking = route::split_asking(&mut scratch.rows, self.context.append.shard_count());
+        // Thousands of targets one after the other: many scrapes become durable by one flush.
+        asking.batches.iter_mut().for_each(|(_, batch)| batch.set_patient());
         self.context.give_back(scratch);
         let appended = self.context.append.append(asking.batches).await;
         let (job, url) = (&self.settings.job.name, &self.settings.target.scrape_url);

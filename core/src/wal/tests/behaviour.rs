@@ -120,6 +120,32 @@ fn segments_are_reused_and_positions_survive_retirement() {
 }
 
 #[test]
+fn patient_commits_that_come_one_by_one_share_a_flush() {
+    let disk = SimDisk::new(9);
+    sim::run(9, async {
+        let (wal, ..) = open(&disk, WalOptions::default()).await;
+        let mut commits = Vec::new();
+        for _ in 0..10 {
+            let position = wal.buffer(1, |out| out.put(b"x")).unwrap();
+            let patient = wal.clone();
+            commits.push(runtime::spawn(async move { patient.commit_patiently(position).await }));
+            runtime::sleep(PATIENCE / 20).await;
+        }
+        assert_eq!(wal.stats().flushes, 0);
+        for commit in commits {
+            commit.await.unwrap();
+        }
+        assert_eq!(wal.stats().syncs, 1);
+        let position = wal.buffer(1, |out| out.put(b"x")).unwrap();
+        wal.commit(position).await.unwrap();
+        let began = runtime::clock::Instant::now();
+        wal.commit_patiently(position).await.unwrap();
+        assert!(began.elapsed().is_zero(), "there is nothing to wait for");
+        assert_eq!(open(&disk.crash(), WalOptions::default()).await.1.len(), 11);
+    });
+}
+
+#[test]
 fn one_flush_serves_all_who_wait() {
     let disk = SimDisk::new(8);
     sim::run(8, async {
