@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Directories that hold nothing of the project's own.
-const NOT_OURS: &[&str] = &["target", ".git", ".venv", "data", "__pycache__", "corpus"];
+const NOT_OURS: &[&str] = &["target", ".git", ".venv", ".node", "data", "__pycache__", "corpus"];
 
 /// One text file of the repository.
 pub(crate) struct TextFile {
