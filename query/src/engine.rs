@@ -15,14 +15,14 @@ use futures_util::FutureExt;
 
 use tidemark_core::model::sample::{Sample, is_stale};
 use tidemark_core::model::time::TimestampMs;
-use tidemark_core::runtime::Queue;
 use tidemark_core::runtime::clock::Instant;
+use tidemark_core::runtime::{self, Queue};
 use tidemark_core::shard::Shard;
 use tidemark_core::shards::Shards;
 
 use crate::budget::Budget;
 use crate::cache::{Kept, Key, Known, ResultCache, eligible, join};
-use crate::eval::batch::{Batch, CellRef, Steps};
+use crate::eval::batch::{Batch, CellRef, Row, Steps};
 use crate::eval::calls::Output;
 use crate::eval::dedupe::{Equal, drop_names, unite};
 use crate::eval::fragment::storage_error;
@@ -389,7 +389,11 @@ async fn evaluate(
         }
         Output::Vector(batch) => {
             let batch = finished(evaluator, batch, is_range)?;
-            if is_range { Value::Matrix(matrix(&batch)) } else { Value::Vector(vector(&batch)) }
+            if is_range {
+                Value::Matrix(matrix(batch).await)
+            } else {
+                Value::Vector(vector(&batch))
+            }
         }
     })
 }
@@ -419,25 +423,32 @@ fn vector(batch: &Batch) -> Vec<VectorSample> {
     samples.collect()
 }
 
-fn matrix(batch: &Batch) -> Vec<Series> {
+/// Lets go of each row when its series is made, and offers the core to others in between.
+async fn matrix(batch: Batch) -> Vec<Series> {
     let times: Vec<TimestampMs> = batch.steps.iter().collect();
-    let series = batch.rows.iter().map(|row| {
-        let mut series = Series { labels: row.labels.clone(), ..Series::default() };
-        series.floats.reserve_exact(row.cells.count_present());
-        if !row.cells.has_histograms() {
-            let samples = times.iter().zip(row.cells.floats());
-            let samples = samples.map(|(&timestamp_ms, &value)| Sample { timestamp_ms, value });
-            series.floats.extend(samples.filter(|sample| !is_stale(sample.value)));
-            return series;
+    let mut matrix = Vec::with_capacity(batch.rows.len());
+    for row in batch.rows {
+        runtime::yield_if_needed().await;
+        matrix.push(series(row, &times));
+    }
+    matrix
+}
+
+fn series(row: Row, times: &[TimestampMs]) -> Series {
+    let mut series = Series { labels: row.labels, ..Series::default() };
+    series.floats.reserve_exact(row.cells.count_present());
+    if !row.cells.has_histograms() {
+        let samples = times.iter().zip(row.cells.floats());
+        let samples = samples.map(|(&timestamp_ms, &value)| Sample { timestamp_ms, value });
+        series.floats.extend(samples.filter(|sample| !is_stale(sample.value)));
+        return series;
+    }
+    for (i, &timestamp_ms) in times.iter().enumerate() {
+        match row.cells.get(i) {
+            CellRef::Absent => {}
+            CellRef::Float(value) => series.floats.push(Sample { timestamp_ms, value }),
+            CellRef::Histogram(h) => series.histograms.push((timestamp_ms, h.clone())),
         }
-        for (i, &timestamp_ms) in times.iter().enumerate() {
-            match row.cells.get(i) {
-                CellRef::Absent => {}
-                CellRef::Float(value) => series.floats.push(Sample { timestamp_ms, value }),
-                CellRef::Histogram(h) => series.histograms.push((timestamp_ms, h.clone())),
-            }
-        }
-        series
-    });
-    series.collect()
+    }
+    series
 }

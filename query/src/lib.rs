@@ -10,4 +10,5 @@ pub mod limits;
 pub mod parser;
 pub mod plan;
 pub mod promqltest;
+mod simd;
 pub mod value;

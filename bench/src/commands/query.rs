@@ -137,7 +137,8 @@ fn measure(
     let mut failures = 0;
     let mut points = Vec::new();
     for (title, expression) in EXPRESSIONS {
-        points.push(ask(client, form, expression, end_ms).unwrap_or_else(|error| {
+        let answer = ask(client, form, expression, end_ms);
+        points.push(answer.and_then(|answer| answer.points()).unwrap_or_else(|error| {
             note(&format!("{}: {title}: {error}", target.name));
             failures += 1;
             0
@@ -147,10 +148,10 @@ fn measure(
     let before = usage(target);
     for _ in 0..options.passes {
         for (at, (_, expression)) in EXPRESSIONS.iter().enumerate() {
-            let began = Instant::now();
             // A failure was reported by the first pass.
-            let _ = ask(client, form, expression, end_ms);
-            latencies[at].push(began.elapsed());
+            if let Ok(answer) = ask(client, form, expression, end_ms) {
+                latencies[at].push(answer.took);
+            }
         }
         if form.range_s == 0 {
             for (call, parameters) in METADATA {
@@ -195,22 +196,41 @@ fn measure(
     ]])
 }
 
-/// Asks one expression; gives how many points the answer has.
+/// What came of one expression.
+pub(super) struct Answered {
+    /// From the request to the last byte of the answer: what a client makes of it is the client's own time.
+    pub(super) took: Duration,
+    body: Vec<u8>,
+}
+
+impl Answered {
+    /// How many points it has.
+    fn points(&self) -> io::Result<usize> {
+        let body: Value = serde_json::from_slice(&self.body)?;
+        let series = body["data"]["result"].as_array().map_or(&[][..], Vec::as_slice);
+        Ok(series.iter().map(|one| one["values"].as_array().map_or(1, Vec::len)).sum())
+    }
+}
+
+/// Asks one expression, and takes the whole answer.
 pub(super) fn ask(
     client: &mut Client,
     form: Form,
     expression: &str,
     end_ms: i64,
-) -> io::Result<usize> {
+) -> io::Result<Answered> {
     let seconds = |ms: i64| format!("{:.3}", ms as f64 / 1e3);
     let (end, start) = (seconds(end_ms), seconds(end_ms - form.range_s * 1_000));
     let step = form.step_s.to_string();
-    let answer = client.get(&if form.range_s == 0 {
+    let request = if form.range_s == 0 {
         path("/api/v1/query", &[("query", expression), ("time", &end), ("nocache", "1")])
     } else {
         let range = [("start", &*start), ("end", &*end), ("step", &*step), ("nocache", "1")];
         path("/api/v1/query_range", &[&[("query", expression)], &range[..]].concat())
-    })?;
+    };
+    let began = Instant::now();
+    let answer = client.get(&request)?;
+    let took = began.elapsed();
     if !answer.is_success() {
         let text = answer.text();
         return Err(io::Error::other(format!(
@@ -219,7 +239,5 @@ pub(super) fn ask(
             text.lines().next().unwrap_or("")
         )));
     }
-    let body: Value = serde_json::from_slice(&answer.body)?;
-    let series = body["data"]["result"].as_array().map_or(&[][..], Vec::as_slice);
-    Ok(series.iter().map(|one| one["values"].as_array().map_or(1, Vec::len)).sum())
+    Ok(Answered { took, body: answer.body })
 }

@@ -73,6 +73,11 @@ impl<const N: usize> Default for KahanSums<N> {
 }
 
 impl<const N: usize> KahanSums<N> {
+    /// Sums, and what rounding has lost of each.
+    pub fn new(sums: [f64; N], compensations: [f64; N]) -> Self {
+        KahanSums { sums, compensations }
+    }
+
     /// Adds a value to each sum, as [`KahanSum::add`] does.
     #[inline]
     pub fn add(&mut self, values: [f64; N]) {

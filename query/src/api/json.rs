@@ -64,17 +64,9 @@ fn write_string(out: &mut Vec<u8>, text: &str, html_safe: bool) {
 
 /// Milliseconds as seconds with three decimals or none.
 pub fn timestamp(out: &mut Vec<u8>, t: TimestampMs) {
-    if t < 0 {
-        out.push(b'-');
-    }
-    let t = t.unsigned_abs();
-    integer(out, t / 1000);
-    let fraction = t % 1000;
-    if fraction != 0 {
-        out.push(b'.');
-        let digits = [fraction / 100, fraction / 10 % 10, fraction % 10];
-        out.extend(digits.map(|digit| b'0' + digit as u8));
-    }
+    let mut text = Short::default();
+    text.timestamp(t);
+    out.extend_from_slice(text.written());
 }
 
 /// An integer.
@@ -90,21 +82,97 @@ pub fn quoted_float(out: &mut Vec<u8>, value: f64) {
 }
 
 fn float(out: &mut Vec<u8>, value: f64) {
-    let size = value.abs();
-    if size < 1e15 && value.fract() == 0.0 && value.to_bits() != (-0.0_f64).to_bits() {
-        out.extend_from_slice(itoa::Buffer::new().format(value as i64).as_bytes());
-        return;
+    let mut text = Short::default();
+    if text.float(value) {
+        out.extend_from_slice(text.written());
+    } else {
+        long_float(out, value);
     }
+}
+
+/// What has more digits than the shortest form, or an exponent, or is no number.
+fn long_float(out: &mut Vec<u8>, value: f64) {
+    let size = value.abs();
     let written = if size != 0.0 && !(1e-6..1e21).contains(&size) && value.is_finite() {
         write!(out, "{}", Exponential(value))
-    } else if (1e-5..1e15).contains(&size) {
-        // What the fast formatter writes without exponent, and with a fraction.
-        let mut buffer = zmij::Buffer::new();
-        out.write_all(buffer.format_finite(value).as_bytes())
     } else {
         write!(out, "{}", Plain(value))
     };
     written.expect("a Vec takes everything");
+}
+
+/// `[time,"value"]` of a float: most of the bytes of most answers.
+pub fn sample(out: &mut Vec<u8>, t: TimestampMs, value: f64) {
+    let mut text = Short::default();
+    text.push(b"[");
+    text.timestamp(t);
+    text.push(b",\"");
+    if text.float(value) {
+        text.push(b"\"]");
+        out.extend_from_slice(text.written());
+    } else {
+        out.extend_from_slice(text.written());
+        long_float(out, value);
+        out.extend_from_slice(b"\"]");
+    }
+}
+
+/// A short text that is put together before it is appended as a whole.
+struct Short {
+    bytes: [u8; Short::BYTES],
+    len: usize,
+}
+
+impl Default for Short {
+    fn default() -> Self {
+        Short { bytes: [0; Short::BYTES], len: 0 }
+    }
+}
+
+impl Short {
+    /// Room for a time and a float, 25 bytes each at most, and what stands around them.
+    const BYTES: usize = 64;
+
+    #[inline]
+    fn push(&mut self, text: &[u8]) {
+        let end = self.len + text.len();
+        self.bytes[self.len..end].copy_from_slice(text);
+        self.len = end;
+    }
+
+    fn written(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    #[inline]
+    fn timestamp(&mut self, t: TimestampMs) {
+        if t < 0 {
+            self.push(b"-");
+        }
+        let t = t.unsigned_abs();
+        self.push(itoa::Buffer::new().format(t / 1000).as_bytes());
+        let fraction = t % 1000;
+        if fraction != 0 {
+            let digits = [fraction / 100, fraction / 10 % 10, fraction % 10];
+            let [a, b, c] = digits.map(|digit| b'0' + digit as u8);
+            self.push(&[b'.', a, b, c]);
+        }
+    }
+
+    /// Writes a float that has a short form; false if it has none.
+    #[inline]
+    fn float(&mut self, value: f64) -> bool {
+        let size = value.abs();
+        if size < 1e15 && value as i64 as f64 == value && value.to_bits() != (-0.0_f64).to_bits() {
+            self.push(itoa::Buffer::new().format(value as i64).as_bytes());
+        } else if (1e-5..1e15).contains(&size) {
+            // What the fast formatter writes without exponent, and with a fraction.
+            self.push(zmij::Buffer::new().format_finite(value).as_bytes());
+        } else {
+            return false;
+        }
+        true
+    }
 }
 
 /// A label set as an object.

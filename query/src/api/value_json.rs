@@ -168,7 +168,7 @@ impl OpenSeries {
     /// Appends about a piece; whether all is written.
     fn write(&mut self, out: &mut Vec<u8>) -> bool {
         self.floats.write(out, |out, sample| {
-            pair(out, sample.timestamp_ms, |out| json::quoted_float(out, sample.value));
+            json::sample(out, sample.timestamp_ms, sample.value);
         }) && self.histograms.write(out, |out, (t, histogram)| {
             pair(out, t, |out| write_histogram(out, &histogram));
         })
@@ -197,7 +197,7 @@ fn write_sample(out: &mut Vec<u8>, sample: &VectorSample) {
     match &sample.value {
         SampleValue::Float(value) => {
             json::raw(out, r#","value":"#);
-            pair(out, sample.timestamp_ms, |out| json::quoted_float(out, *value));
+            json::sample(out, sample.timestamp_ms, *value);
         }
         SampleValue::Histogram(histogram) => {
             json::raw(out, r#","histogram":"#);

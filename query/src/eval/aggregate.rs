@@ -10,12 +10,13 @@ use tidemark_core::model::labels::{Labels, METRIC_NAME, push_pair};
 use tidemark_core::model::sample::is_stale;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::batch::{ABSENT, Batch, Cell, CellRef, Cells, Row, Steps};
+use super::batch::{ABSENT, Cell, CellRef, Cells, Row, Steps};
 use super::histogram_groups::HistogramColumn;
 use super::notes::{NoteKind, Notes};
 use crate::functions::quantile::quantile;
 use crate::parser::ast::{AggregateOp, PosRange};
 use crate::plan::node::Grouping;
+use crate::simd::{Sums, add_to_sums};
 
 /// Maps label sets to numbers of groups.
 #[derive(Debug, Default)]
@@ -156,7 +157,8 @@ impl Accumulator {
     /// Adds a row of floats; cells that hold none are [`ABSENT`].
     fn add_floats(&mut self, op: AggregateOp, floats: &[f64]) {
         match op {
-            AggregateOp::Sum => self.add_sum(floats),
+            // It counts as well.
+            AggregateOp::Sum => return self.add_sum(floats),
             AggregateOp::Avg => self.add_avg(floats),
             AggregateOp::Min => self.add_extreme(floats, |v, best| v < best),
             AggregateOp::Max => self.add_extreme(floats, |v, best| v > best),
@@ -176,13 +178,8 @@ impl Accumulator {
     }
 
     fn add_sum(&mut self, floats: &[f64]) {
-        for ((main, aside), &v) in self.main.iter_mut().zip(&mut self.aside).zip(floats) {
-            let mut sum = KahanSum { sum: *main, compensation: *aside };
-            sum.add(v);
-            if !is_stale(v) {
-                (*main, *aside) = (sum.sum, sum.compensation);
-            }
-        }
+        let (totals, compensations) = (&mut self.main[..], &mut self.aside[..]);
+        add_to_sums(&mut Sums { totals, compensations, counts: &mut self.count }, floats);
     }
 
     fn add_avg(&mut self, floats: &[f64]) {
@@ -224,6 +221,13 @@ impl Accumulator {
 
     /// The result at every step that has any sample.
     fn write_floats(&mut self, op: AggregateOp, param: Option<&[f64]>, out: &mut [f64]) {
+        if op == AggregateOp::Sum {
+            let sums = self.main.iter().zip(&self.aside).zip(&self.count);
+            for (cell, ((sum, compensation), count)) in out.iter_mut().zip(sums) {
+                *cell = if *count > 0.0 { sum + compensation } else { ABSENT };
+            }
+            return;
+        }
         for (i, cell) in out.iter_mut().enumerate() {
             if self.count[i] > 0.0 {
                 *cell = self.float(op, i, param);
@@ -345,10 +349,15 @@ pub struct Groups {
     scratch: Vec<f64>,
 }
 
-/// The state of an aggregation on its way to another core.
+/// The state of an aggregation on its way to another core: the groups, in no order.
 #[derive(Debug)]
-pub struct PartialGroups {
-    groups: Vec<(Labels, Accumulator)>,
+pub struct PartialGroups(pub Vec<PartialGroup>);
+
+/// The state of one group, complete or not.
+#[derive(Debug)]
+pub struct PartialGroup {
+    labels: Labels,
+    accumulator: Accumulator,
 }
 
 impl Groups {
@@ -404,60 +413,64 @@ impl Groups {
         self.accumulators.len() * group + self.kept_values * size_of::<f64>()
     }
 
-    /// The state, to be sent.
+    /// The state, to be sent, or to be finished group by group.
     pub fn into_partial(self) -> PartialGroups {
-        let labels = self.table.labels().iter().cloned();
-        PartialGroups { groups: labels.zip(self.accumulators).collect() }
+        let groups = self.table.labels.into_iter().zip(self.accumulators);
+        let group = |(labels, accumulator)| PartialGroup { labels, accumulator };
+        PartialGroups(groups.map(group).collect())
     }
 
-    /// Takes over the state of another shard.
-    pub fn merge(&mut self, partial: PartialGroups, notes: &mut Notes) {
+    /// Takes over the state of a group on another shard.
+    pub fn merge(&mut self, partial: PartialGroup, notes: &mut Notes) {
         // The labels of a group are its key, whatever the grouping.
-        for (labels, accumulator) in partial.groups {
-            let group = self.table.group_of(&labels);
-            if group == self.accumulators.len() {
-                self.accumulators.push(accumulator);
-            } else {
-                self.accumulators[group].merge(self.spec.op, accumulator, &self.spec, notes);
-            }
+        let PartialGroup { labels, accumulator } = partial;
+        let group = self.table.group_of(&labels);
+        if group == self.accumulators.len() {
+            self.accumulators.push(accumulator);
+        } else {
+            self.accumulators[group].merge(self.spec.op, accumulator, &self.spec, notes);
         }
     }
+}
 
-    /// The result: one row a group.
-    pub fn finish(self, param: Option<&[f64]>, notes: &mut Notes) -> Batch {
-        let (op, steps, pos) = (self.spec.op, self.spec.steps, self.spec.pos);
-        let mut rows = Vec::with_capacity(self.accumulators.len());
-        for (labels, mut accumulator) in self.table.labels.into_iter().zip(self.accumulators) {
-            let mut cells = Cells::absent(steps.count);
-            let mut histograms = accumulator.histograms.take();
-            if histograms.is_none() {
-                accumulator.write_floats(op, param, cells.floats_mut());
-            }
-            for i in 0..histograms.as_ref().map_or(0, |_| steps.count) {
-                let float = (accumulator.count[i] > 0.0).then(|| accumulator.float(op, i, param));
-                let column = histograms.as_mut().filter(|column| column.is_present(i));
-                let cell = match (float, column) {
-                    (None, None) => continue,
-                    (Some(_), Some(_)) => {
-                        notes.add(NoteKind::MixedFloatsHistogramsAggregation, "", pos);
-                        Cell::Absent
-                    }
-                    (Some(v), None) => Cell::Float(v),
-                    (None, Some(column)) => column.finish(i, pos, notes),
-                };
-                cells.set(i, cell);
-            }
-            if cells.any_present() {
-                rows.push(Row { labels, drop_name: accumulator.drop_name, cells });
-            }
+impl PartialGroup {
+    /// The row of the group, all of whose parts were merged; `None` if it has no cell.
+    pub fn finish(
+        self,
+        spec: &AggregateSpec,
+        param: Option<&[f64]>,
+        notes: &mut Notes,
+    ) -> Option<Row> {
+        let (op, steps, pos) = (spec.op, spec.steps.count, spec.pos);
+        let PartialGroup { labels, mut accumulator } = self;
+        let mut cells = Cells::absent(steps);
+        let mut histograms = accumulator.histograms.take();
+        if histograms.is_none() {
+            accumulator.write_floats(op, param, cells.floats_mut());
         }
-        Batch::new(steps, rows)
+        for i in 0..histograms.as_ref().map_or(0, |_| steps) {
+            let float = (accumulator.count[i] > 0.0).then(|| accumulator.float(op, i, param));
+            let column = histograms.as_mut().filter(|column| column.is_present(i));
+            let cell = match (float, column) {
+                (None, None) => continue,
+                (Some(_), Some(_)) => {
+                    notes.add(NoteKind::MixedFloatsHistogramsAggregation, "", pos);
+                    Cell::Absent
+                }
+                (Some(v), None) => Cell::Float(v),
+                (None, Some(column)) => column.finish(i, pos, notes),
+            };
+            cells.set(i, cell);
+        }
+        let drop_name = accumulator.drop_name;
+        cells.any_present().then_some(Row { labels, drop_name, cells })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eval::batch::Batch;
 
     fn spec(op: AggregateOp, by: &[&str]) -> AggregateSpec {
         let labels = by.iter().map(|l| (*l).to_owned()).collect();
@@ -490,11 +503,13 @@ mod tests {
             parts[i % 2].add(labels, false, cells, &mut notes);
         }
         let mut merged = Groups::new(spec(op, by));
-        for part in parts {
-            merged.merge(part.into_partial(), &mut notes);
+        for group in parts.into_iter().flat_map(|part| part.into_partial().0) {
+            merged.merge(group, &mut notes);
         }
         for groups in [whole, merged] {
-            let mut batch = groups.finish(param, &mut notes);
+            let finish = |group: PartialGroup| group.finish(&spec(op, by), param, &mut notes);
+            let rows = groups.into_partial().0.into_iter().filter_map(finish).collect();
+            let mut batch = Batch::new(spec(op, by).steps, rows);
             batch.sort();
             let seen: Vec<_> =
                 batch.rows.iter().map(|r| (r.labels.to_string(), r.cells.floats())).collect();

@@ -13,7 +13,7 @@ use super::batch::{ABSENT, Cell, CellRef, Cells, Steps};
 use super::binary_op::{self, Operand};
 use super::notes::{NoteKind, Notes};
 use super::smooth;
-use super::window::{Cursor, KernelContext, Samples, Seen, count_windows};
+use super::window::{Cursor, KernelContext, KernelScratch, Samples, Seen, count_windows};
 use crate::functions::signature::Function;
 use crate::functions::{math, over_windows};
 use crate::parser::ast::PosRange;
@@ -35,7 +35,7 @@ pub struct RowOptions {
 #[derive(Debug, Default)]
 pub struct RowScratch {
     samples: Samples,
-    values: Vec<f64>,
+    kernel: KernelScratch,
     seen: Seen,
     /// Samples looked at at each step by all series so far, if that is wanted.
     step_counts: Option<Vec<u64>>,
@@ -138,7 +138,7 @@ fn expr(
                 scratch.samples.take_columns(input.columns, starts);
             }
             let mut cx =
-                KernelContext { notes, metric, pos: *pos, args, scratch: &mut scratch.values };
+                KernelContext { notes, metric, pos: *pos, args, scratch: &mut scratch.kernel };
             let (cells, seen) = told
                 .or_else(|| over_windows(*function, &scratch.samples, spec, steps, &mut cx))
                 .unwrap_or_else(|| (Cells::absent(steps.count), Seen::default()));

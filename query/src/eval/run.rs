@@ -25,7 +25,7 @@ use super::notes::{NoteKind, Notes};
 use super::row::{self, RowOptions};
 use super::select_k::{Pick, pick};
 use super::trace::Trace;
-use super::window::{KernelContext, Samples, Seen, WindowSpec, count_windows};
+use super::window::{KernelContext, KernelScratch, Samples, Seen, WindowSpec, count_windows};
 use crate::budget::Budget;
 use crate::functions::signature::Function;
 use crate::functions::{keeps_name, math, over_windows};
@@ -343,7 +343,7 @@ impl Evaluator {
         let args = self.window_args(call, steps).await?;
         let spec = self.window_spec(&call.input);
         let mut rows = Vec::with_capacity(inner.rows.len());
-        let (mut samples, mut scratch) = (Samples::default(), Vec::new());
+        let (mut samples, mut scratch) = (Samples::default(), KernelScratch::default());
         for row in inner.rows {
             samples.fill_from_cells(inner_steps, &row.cells);
             let mut notes = self.notes.borrow_mut();
@@ -518,24 +518,33 @@ impl Evaluator {
         let mut groups = Groups::new(spec.clone());
         if let Some(select) = self.pushed_down(&node.input) {
             let plan = self.row_plan(&node.input, steps).await?;
-            let fragment = self.fragment(select, plan, Reduce::Groups(spec));
+            let fragment = self.fragment(select, plan, Reduce::Groups(spec.clone()));
             for part in self.scatter(&node.input, fragment).await? {
-                let mut notes = self.notes.borrow_mut();
-                notes.merge(part.notes);
-                if let Some(partial) = part.groups {
-                    groups.merge(partial, &mut notes);
+                self.notes.borrow_mut().merge(part.notes);
+                for group in part.groups.into_iter().flat_map(|partial| partial.0) {
+                    runtime::yield_if_needed().await;
+                    groups.merge(group, &mut self.notes.borrow_mut());
                 }
             }
-            let batch = groups.finish(param.as_deref(), &mut self.notes.borrow_mut());
-            return Ok(batch);
+            return Ok(self.finished(groups, &spec, param.as_deref()).await);
         }
         let input = self.vector(&node.input, steps).await?;
-        let mut notes = self.notes.borrow_mut();
         for row in &input.rows {
-            groups.add(&row.labels, row.drop_name, &row.cells, &mut notes);
+            runtime::yield_if_needed().await;
+            groups.add(&row.labels, row.drop_name, &row.cells, &mut self.notes.borrow_mut());
         }
-        let batch = groups.finish(param.as_deref(), &mut notes);
-        Ok(batch)
+        Ok(self.finished(groups, &spec, param.as_deref()).await)
+    }
+
+    /// One row a group. There may be many: the core is offered to others between them.
+    async fn finished(&self, groups: Groups, spec: &AggregateSpec, param: Option<&[f64]>) -> Batch {
+        let groups = groups.into_partial().0;
+        let mut rows = Vec::with_capacity(groups.len());
+        for group in groups {
+            runtime::yield_if_needed().await;
+            rows.extend(group.finish(spec, param, &mut self.notes.borrow_mut()));
+        }
+        Batch::new(spec.steps, rows)
     }
 
     /// The selector of an expression that the shards can aggregate themselves: none of its series may turn out to be the

@@ -7,7 +7,7 @@ use tidemark_core::model::histogram::ResetHint;
 use super::batch::{Cell, Cells, Steps};
 use super::notes::{NoteKind, Notes};
 use super::row::{Newest, RowInput};
-use super::window::{KernelContext, Samples, Slice, Window, WindowSpec, slide};
+use super::window::{KernelContext, KernelScratch, Samples, Slice, Window, WindowSpec, slide};
 use crate::functions::rate_extended::{interpolate, interpolate_histograms};
 use crate::parser::ast::{EdgeMode, PosRange};
 
@@ -31,7 +31,7 @@ pub(super) fn evaluate(
         lookback_ms: newest.lookback_ms,
     };
     let mut cells = Cells::absent(steps.count);
-    let mut scratch = Vec::new();
+    let mut scratch = KernelScratch::default();
     let metric = input.labels.metric_name();
     slide(&samples, &spec, steps, |w| {
         let mut cx = KernelContext { notes, metric, pos, args: &[], scratch: &mut scratch };

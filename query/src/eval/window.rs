@@ -14,6 +14,7 @@ use tidemark_core::model::time::TimestampMs;
 
 use super::batch::{CellRef, Cells, Steps};
 use super::notes::Notes;
+use crate::functions::Windows;
 use crate::parser::ast::{EdgeMode, PosRange};
 
 /// One kind of sample of a series in columns.
@@ -159,7 +160,7 @@ fn is_rising(values: &[f64]) -> bool {
 }
 
 /// Which window belongs to a step.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WindowSpec {
     /// Length.
     pub range_ms: i64,
@@ -233,8 +234,17 @@ pub struct KernelContext<'a> {
     pub pos: PosRange,
     /// Scalar arguments, one column each.
     pub args: &'a [Arc<[f64]>],
-    /// Room for kernels that sort.
-    pub scratch: &'a mut Vec<f64>,
+    /// What is used again for the next series.
+    pub scratch: &'a mut KernelScratch,
+}
+
+/// What kernels keep from one series to the next.
+#[derive(Debug, Default)]
+pub struct KernelScratch {
+    /// Room for those that sort.
+    pub values: Vec<f64>,
+    /// Where the windows of the last series lie.
+    pub windows: Windows,
 }
 
 /// Calls `kernel` for the window of each step that holds any sample. Returns how many there were.

@@ -22,6 +22,7 @@ pub mod time;
 
 use signature::Function;
 pub use sliding::wide::{Extent, Teller};
+pub use sliding::windows::Windows;
 
 use crate::eval::batch::{Cells, Steps};
 use crate::eval::window::{KernelContext, Samples, Seen, WindowSpec, slide};
@@ -145,7 +146,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::eval::batch::Cell;
     use crate::eval::notes::Notes;
-    use crate::eval::window::Window;
+    use crate::eval::window::{KernelScratch, Window};
     use crate::parser::ast::{EdgeMode, PosRange};
 
     pub(crate) fn floats(samples: &[(i64, f64)]) -> Samples {
@@ -168,7 +169,7 @@ pub(crate) mod tests {
     ) -> Option<f64> {
         let spec = WindowSpec { range_ms, offset_ms: 0, at_ms: None, edges, lookback_ms: 100 };
         let args: Vec<Arc<[f64]>> = args.iter().map(|a| Arc::from([*a])).collect();
-        let (mut notes, mut scratch) = (Notes::default(), Vec::new());
+        let (mut notes, mut scratch) = (Notes::default(), KernelScratch::default());
         let mut cx = KernelContext {
             notes: &mut notes,
             metric: "m",
@@ -238,7 +239,7 @@ pub(crate) mod tests {
             lookback_ms: 1,
         };
         for &function in Function::ALL {
-            let (mut notes, mut scratch) = (Notes::default(), Vec::new());
+            let (mut notes, mut scratch) = (Notes::default(), KernelScratch::default());
             let mut cx = KernelContext {
                 notes: &mut notes,
                 metric: "",

@@ -223,9 +223,9 @@ pub fn quantile_over_time(w: &Window<'_>, cx: &mut KernelContext<'_>) -> Cell {
         cx.notes.add(NoteKind::InvalidQuantile, &GoFloat(q).to_string(), cx.pos);
     }
     floats_only(w, cx);
-    cx.scratch.clear();
-    cx.scratch.extend_from_slice(w.floats.v);
-    Cell::Float(quantile(q, cx.scratch))
+    cx.scratch.values.clear();
+    cx.scratch.values.extend_from_slice(w.floats.v);
+    Cell::Float(quantile(q, &mut cx.scratch.values))
 }
 
 /// `mad_over_time`: the median of the distances from the median.
@@ -236,11 +236,11 @@ pub fn median_deviation(w: &Window<'_>, cx: &mut KernelContext<'_>) -> Cell {
     if w.floats.v.iter().any(|v| v.is_nan()) {
         return Cell::Float(f64::NAN);
     }
-    cx.scratch.clear();
-    cx.scratch.extend_from_slice(w.floats.v);
-    let median = quantile(0.5, cx.scratch);
-    cx.scratch.iter_mut().for_each(|v| *v = (*v - median).abs());
-    Cell::Float(quantile(0.5, cx.scratch))
+    cx.scratch.values.clear();
+    cx.scratch.values.extend_from_slice(w.floats.v);
+    let median = quantile(0.5, &mut cx.scratch.values);
+    cx.scratch.values.iter_mut().for_each(|v| *v = (*v - median).abs());
+    Cell::Float(quantile(0.5, &mut cx.scratch.values))
 }
 
 /// `first_over_time`

@@ -1,11 +1,11 @@
 //! Trends: `deriv`, `predict_linear`, `double_exponential_smoothing`.
 
-use tidemark_core::model::kahan::KahanSums;
 use tidemark_core::model::time::TimestampMs;
 
 use crate::eval::batch::Cell;
 use crate::eval::notes::NoteKind;
 use crate::eval::window::{KernelContext, Slice, Window};
+use crate::simd::regression_sums;
 
 /// Whether there are the two floats that a trend takes; notes histograms that are ignored beside a float.
 fn enough(w: &Window<'_>, cx: &mut KernelContext<'_>) -> bool {
@@ -21,13 +21,8 @@ fn linear_regression(f: Slice<'_, f64>, intercept_ms: TimestampMs) -> (f64, f64)
     if f.v.iter().all(|v| *v == first) {
         return if first.is_infinite() { (f64::NAN, f64::NAN) } else { (0.0, first) };
     }
-    let mut sums = KahanSums::<4>::default();
-    for (&t, &y) in f.t.iter().zip(f.v) {
-        let x = (t - intercept_ms) as f64 / 1000.0;
-        sums.add([x, y, x * y, x * x]);
-    }
     let n = f.len() as f64;
-    let [x, y, xy, xx] = sums.values();
+    let [x, y, xy, xx] = regression_sums(f.t, f.v, intercept_ms).values();
     let covariance = xy - x * y / n;
     let variance = xx - x * x / n;
     let slope = covariance / variance;

@@ -19,6 +19,7 @@ use futures_util::stream::{self, LocalBoxStream, Stream as _, StreamExt as _};
 use tidemark_core::runtime::mailbox::local::{Receiver, channel};
 use tidemark_core::runtime::{Task, spawn, yield_if_needed};
 use tidemark_query::api::Rest;
+use tidemark_query::limits::PIECE_BYTES;
 
 use crate::limits::{COMPRESSED_STEP_BYTES, PIECES_WAITING, ZSTD_LEVEL};
 
@@ -123,7 +124,7 @@ impl Pieces {
         let maker = spawn(async move {
             let mut more = true;
             while more {
-                let mut piece = Vec::new();
+                let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 16);
                 more = rest.write(&mut piece);
                 let packed = packer.pack(piece.into());
                 if !packed.is_empty() && sender.send(packed).await.is_err() {

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::Walk;
+use super::windows::Windows;
 use crate::eval::window::Seen;
 
 /// Calls `found` with the step and the index of the extreme of each window, where `wins(value, best)` says that a later value
@@ -14,13 +14,13 @@ use crate::eval::window::Seen;
 #[inline]
 pub(super) fn extreme(
     values: &[f64],
-    walk: Walk<'_>,
+    windows: &Windows,
     wins: impl Fn(f64, f64) -> bool,
     mut found: impl FnMut((usize, usize)),
 ) -> Seen {
     let mut queue: VecDeque<usize> = VecDeque::new();
     let mut entered = 0;
-    walk.each(|w| {
+    windows.each(|w| {
         entered = entered.max(w.from);
         while entered < w.to {
             let v = values[entered];

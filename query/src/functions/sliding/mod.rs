@@ -2,7 +2,7 @@
 //!
 //! | function | state that slides | cost of a step |
 //! |---|---|---|
-//! | `rate`, `increase`, `delta` | positions of counter resets; the factor of the last shape of a window | O(1) |
+//! | `rate`, `increase`, `delta` | positions of counter resets; the factor of the last shape of a window, or those of all windows | O(1) |
 //! | `irate`, `idelta`, `first`, `last`, `count`, `present` | none | O(1) |
 //! | `changes`, `resets` | running counts | O(1) |
 //! | `min`, `max` and their times | monotone queue | O(entering) |
@@ -19,13 +19,14 @@ mod sums;
 #[cfg(test)]
 mod tests;
 pub(super) mod wide;
+pub(super) mod windows;
 
 use tidemark_core::model::time::TimestampMs;
 
 use super::rate::{DELTA, INCREASE, RATE};
 use super::signature::Function;
 use crate::eval::batch::{Cells, Steps};
-use crate::eval::window::{KernelContext, Samples, Seen, Span, WindowSpec};
+use crate::eval::window::{KernelContext, Samples, Seen, WindowSpec};
 use crate::parser::ast::EdgeMode;
 
 /// Evaluates a window function for every step of one series of floats. `None` if it has to be done window by window.
@@ -42,81 +43,48 @@ pub(super) fn over_floats(
         return None;
     }
     let (t, v) = (&floats.timestamps[..], &floats.values[..]);
-    let walk = Walk { timestamps: t, spec, steps };
+    // Taken and given back, since some functions use the rest of what they are lent.
+    let mut windows = std::mem::take(&mut cx.scratch.windows);
+    windows.find(t, spec, steps);
     let mut cells = Cells::absent(steps.count);
     let out = cells.floats_mut();
     let seconds = |t: TimestampMs| t as f64 / 1000.0;
     let seen = match function {
-        Function::Rate => rate::rate(RATE, samples, walk, out),
-        Function::Increase => rate::rate(INCREASE, samples, walk, out),
-        Function::Delta => rate::rate(DELTA, samples, walk, out),
-        Function::Irate => rate::instant_rate(true, samples, walk, out),
-        Function::Idelta => rate::instant_rate(false, samples, walk, out),
+        Function::Rate => rate::rate(RATE, v, &mut windows, out),
+        Function::Increase => rate::rate(INCREASE, v, &mut windows, out),
+        Function::Delta => rate::rate(DELTA, v, &mut windows, out),
+        Function::Irate => rate::instant_rate(true, (t, v), &windows, out),
+        Function::Idelta => rate::instant_rate(false, (t, v), &windows, out),
         Function::Changes => {
-            rate::count_pairs(samples, walk, out, |a, b| a != b && !(a.is_nan() && b.is_nan()))
+            rate::count_pairs(v, &windows, out, |a, b| a != b && !(a.is_nan() && b.is_nan()))
         }
-        Function::Resets => rate::count_pairs(samples, walk, out, |a, b| b < a),
+        Function::Resets => rate::count_pairs(v, &windows, out, |a, b| b < a),
         Function::MaxOverTime => {
-            extreme::extreme(v, walk, |v, best| v > best, |i| out[i.0] = v[i.1])
+            extreme::extreme(v, &windows, |v, best| v > best, |i| out[i.0] = v[i.1])
         }
         Function::MinOverTime => {
-            extreme::extreme(v, walk, |v, best| v < best, |i| out[i.0] = v[i.1])
+            extreme::extreme(v, &windows, |v, best| v < best, |i| out[i.0] = v[i.1])
         }
         Function::TsOfMaxOverTime => {
-            extreme::extreme(v, walk, |v, best| v >= best, |i| out[i.0] = seconds(t[i.1]))
+            extreme::extreme(v, &windows, |v, best| v >= best, |i| out[i.0] = seconds(t[i.1]))
         }
         Function::TsOfMinOverTime => {
-            extreme::extreme(v, walk, |v, best| v <= best, |i| out[i.0] = seconds(t[i.1]))
+            extreme::extreme(v, &windows, |v, best| v <= best, |i| out[i.0] = seconds(t[i.1]))
         }
-        Function::SumOverTime => sums::sum(v, walk, out),
-        Function::AvgOverTime => sums::avg(v, walk, out),
-        Function::CountOverTime => walk.each(|w| out[w.step] = (w.to - w.from) as f64),
-        Function::PresentOverTime | Function::AbsentOverTime => walk.each(|w| out[w.step] = 1.0),
-        Function::FirstOverTime => walk.each(|w| out[w.step] = v[w.from]),
-        Function::LastOverTime => walk.each(|w| out[w.step] = v[w.to - 1]),
-        Function::TsOfFirstOverTime => walk.each(|w| out[w.step] = seconds(t[w.from])),
-        Function::TsOfLastOverTime => walk.each(|w| out[w.step] = seconds(t[w.to - 1])),
-        Function::QuantileOverTime => sorted::quantile_over_time(v, walk, cx, out),
-        _ => return None,
+        Function::SumOverTime => sums::sum(v, &windows, out),
+        Function::AvgOverTime => sums::avg(v, &windows, out),
+        Function::CountOverTime => windows.each(|w| out[w.step] = (w.to - w.from) as f64),
+        Function::PresentOverTime | Function::AbsentOverTime => windows.each(|w| out[w.step] = 1.0),
+        Function::FirstOverTime => windows.each(|w| out[w.step] = v[w.from]),
+        Function::LastOverTime => windows.each(|w| out[w.step] = v[w.to - 1]),
+        Function::TsOfFirstOverTime => windows.each(|w| out[w.step] = seconds(t[w.from])),
+        Function::TsOfLastOverTime => windows.each(|w| out[w.step] = seconds(t[w.to - 1])),
+        Function::QuantileOverTime => sorted::quantile_over_time(v, &windows, cx, out),
+        _ => {
+            cx.scratch.windows = windows;
+            return None;
+        }
     };
+    cx.scratch.windows = windows;
     Some((cells, seen))
-}
-
-/// The windows of a series, in the order of the steps.
-#[derive(Clone, Copy)]
-struct Walk<'a> {
-    timestamps: &'a [TimestampMs],
-    spec: &'a WindowSpec,
-    steps: Steps,
-}
-
-/// One window that holds any sample.
-#[derive(Clone, Copy)]
-struct Place {
-    step: usize,
-    /// Its first sample.
-    from: usize,
-    /// The sample after its last.
-    to: usize,
-    start_ms: TimestampMs,
-    end_ms: TimestampMs,
-}
-
-impl Walk<'_> {
-    /// Calls `visit` with each window that holds any sample.
-    #[inline]
-    fn each(self, mut visit: impl FnMut(Place)) -> Seen {
-        let mut seen = Seen::default();
-        let mut span = Span::default();
-        for (step, step_ms) in self.steps.iter().enumerate() {
-            let end_ms = self.spec.end(step_ms);
-            let start_ms = end_ms.saturating_sub(self.spec.range_ms);
-            span.advance(self.timestamps, (start_ms, end_ms));
-            if !span.is_empty() {
-                seen.count(span.len());
-                visit(Place { step, from: span.from, to: span.to, start_ms, end_ms });
-            }
-        }
-        seen
-    }
 }

@@ -2,19 +2,31 @@
 //!
 //! Where samples come at regular times, and steps too, every window has the same *shape*: the same distances between its edges and
 //! its samples. The factor of extrapolation follows from the shape, so it is computed again only when that changes, and when a
-//! counter is so close to zero that its first value limits it. Positions of resets are found once a series.
+//! counter is so close to zero that its first value limits it. Positions of resets are found once a series. A counter without any,
+//! and with a window for each step that moves on by a sample, is done four steps at a time, with factors that are shared by all
+//! series of the same times ([`Windows`]).
+
+use tidemark_core::model::time::TimestampMs;
 
 use super::super::rate::RateKind;
-use super::{Place, Walk};
-use crate::eval::window::{Samples, Seen};
+use super::windows::{Even, Place, Windows};
+use crate::eval::window::Seen;
+use crate::simd::rates;
 
 /// `rate`, `increase` and `delta`.
-pub(super) fn rate(kind: RateKind, samples: &Samples, walk: Walk<'_>, out: &mut [f64]) -> Seen {
-    let (t, v) = (&samples.floats.timestamps, &samples.floats.values);
+pub(super) fn rate(kind: RateKind, v: &[f64], windows: &mut Windows, out: &mut [f64]) -> Seen {
     let resets = if kind.counter { resets(v) } else { Vec::new() };
+    if resets.is_empty()
+        && let Some((Even { first, last }, factors)) = windows.factors(kind)
+    {
+        let (first, last) = (&v[first..first + out.len()], &v[last..last + out.len()]);
+        if !(rates(first, last, factors, out) && kind.counter) {
+            return windows.seen();
+        }
+    }
     let mut next_reset = 0;
     let mut extrapolator = Extrapolator::new(kind);
-    walk.each(|w| {
+    windows.each(|w| {
         let last = w.to - 1;
         if last == w.from {
             return;
@@ -27,13 +39,7 @@ pub(super) fn rate(kind: RateKind, samples: &Samples, walk: Walk<'_>, out: &mut 
         for &reset in resets[next_reset..].iter().take_while(|reset| **reset <= last) {
             difference += v[reset - 1];
         }
-        let shape = Shape {
-            to_start_ms: t[w.from] - w.start_ms,
-            sampled_ms: t[last] - t[w.from],
-            to_end_ms: w.end_ms - t[last],
-            intervals: last - w.from,
-        };
-        out[w.step] = difference * extrapolator.factor(shape, first_value, difference);
+        out[w.step] = difference * extrapolator.factor(windows.shape(w), first_value, difference);
     })
 }
 
@@ -92,6 +98,14 @@ impl Extrapolator {
         self.kind
     }
 
+    /// What to multiply a difference with whose first value is at least as large; `None` if zero may be near even then.
+    pub(super) fn unlimited(&mut self, shape: Shape) -> Option<f64> {
+        if shape != self.shape {
+            self.learn(shape);
+        }
+        (!self.kind.counter || self.to_start <= self.sampled).then_some(self.factor)
+    }
+
     /// What to multiply a difference with.
     #[inline]
     pub(super) fn factor(&mut self, shape: Shape, first_value: f64, difference: f64) -> f64 {
@@ -138,12 +152,11 @@ impl Extrapolator {
 /// `irate` (of a counter) and `idelta`: between the last two samples.
 pub(super) fn instant_rate(
     counter: bool,
-    samples: &Samples,
-    walk: Walk<'_>,
+    (t, v): (&[TimestampMs], &[f64]),
+    windows: &Windows,
     out: &mut [f64],
 ) -> Seen {
-    let (t, v) = (&samples.floats.timestamps, &samples.floats.values);
-    walk.each(|Place { step, from, to, .. }| {
+    windows.each(|Place { step, from, to }| {
         if to - from < 2 {
             return;
         }
@@ -157,12 +170,11 @@ pub(super) fn instant_rate(
 
 /// `changes` and `resets`: how many neighbours differ in the way that `differ` says.
 pub(super) fn count_pairs(
-    samples: &Samples,
-    walk: Walk<'_>,
+    v: &[f64],
+    windows: &Windows,
     out: &mut [f64],
     differ: impl Fn(f64, f64) -> bool,
 ) -> Seen {
-    let v = &samples.floats.values;
     // How many up to each sample.
     let mut count = 0_u32;
     let counts: Vec<u32> = (0..v.len())
@@ -171,5 +183,5 @@ pub(super) fn count_pairs(
             count
         })
         .collect();
-    walk.each(|w| out[w.step] = f64::from(counts[w.to - 1] - counts[w.from]))
+    windows.each(|w| out[w.step] = f64::from(counts[w.to - 1] - counts[w.from]))
 }

@@ -6,7 +6,7 @@
 use tidemark_core::model::histogram::GoFloat;
 
 use super::super::quantile::{nan_first, quantile, quantile_of_sorted};
-use super::Walk;
+use super::windows::Windows;
 use crate::eval::notes::NoteKind;
 use crate::eval::window::{KernelContext, Seen};
 
@@ -16,12 +16,12 @@ const REPLACED_MIN: usize = 8;
 /// `quantile_over_time`; the quantile is the first scalar argument.
 pub(super) fn quantile_over_time(
     values: &[f64],
-    walk: Walk<'_>,
+    windows: &Windows,
     cx: &mut KernelContext<'_>,
     out: &mut [f64],
 ) -> Seen {
     let mut window = SortedWindow::default();
-    walk.each(|w| {
+    windows.each(|w| {
         let q = cx.args[0][w.step];
         if !(0.0..=1.0).contains(&q) {
             cx.notes.add(NoteKind::InvalidQuantile, &GoFloat(q).to_string(), cx.pos);
@@ -30,9 +30,9 @@ pub(super) fn quantile_over_time(
             window.slide(values, w.from, w.to);
             quantile_of_sorted(q, &window.sorted)
         } else {
-            cx.scratch.clear();
-            cx.scratch.extend_from_slice(&values[w.from..w.to]);
-            quantile(q, cx.scratch)
+            cx.scratch.values.clear();
+            cx.scratch.values.extend_from_slice(&values[w.from..w.to]);
+            quantile(q, &mut cx.scratch.values)
         };
     })
 }

@@ -5,31 +5,31 @@
 //! nothing is ever rounded, and a difference of running sums is the same number. Other windows are added up anew.
 
 use super::super::over_time::{mean, sum_of};
-use super::Walk;
+use super::windows::Windows;
 use crate::eval::window::Seen;
 
 /// Whole numbers up to here are exact in a float.
 pub(super) const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// `sum_over_time`
-pub(super) fn sum(values: &[f64], walk: Walk<'_>, out: &mut [f64]) -> Seen {
+pub(super) fn sum(values: &[f64], windows: &Windows, out: &mut [f64]) -> Seen {
     match WholeSums::of(values) {
-        Some(sums) => walk.each(|w| {
+        Some(sums) => windows.each(|w| {
             let exact = sums.between(w.from, w.to);
             out[w.step] = exact.unwrap_or_else(|| sum_of(&values[w.from..w.to]));
         }),
-        None => walk.each(|w| out[w.step] = sum_of(&values[w.from..w.to])),
+        None => windows.each(|w| out[w.step] = sum_of(&values[w.from..w.to])),
     }
 }
 
 /// `avg_over_time`
-pub(super) fn avg(values: &[f64], walk: Walk<'_>, out: &mut [f64]) -> Seen {
+pub(super) fn avg(values: &[f64], windows: &Windows, out: &mut [f64]) -> Seen {
     match WholeSums::of(values) {
-        Some(sums) => walk.each(|w| {
+        Some(sums) => windows.each(|w| {
             let exact = sums.between(w.from, w.to).map(|sum| sum / (w.to - w.from) as f64);
             out[w.step] = exact.unwrap_or_else(|| mean(&values[w.from..w.to]));
         }),
-        None => walk.each(|w| out[w.step] = mean(&values[w.from..w.to])),
+        None => windows.each(|w| out[w.step] = mean(&values[w.from..w.to])),
     }
 }
 

@@ -9,6 +9,7 @@ use tidemark_core::model::sample::STALE_NAN;
 use super::super::over_each_window;
 use super::*;
 use crate::eval::notes::Notes;
+use crate::eval::window::KernelScratch;
 use crate::parser::ast::PosRange;
 
 /// Samples with gaps, resets, staleness markers, and every kind of number.
@@ -39,10 +40,10 @@ fn columns() -> impl Strategy<Value = SampleColumns> {
     };
     let samples = (0_u8..4)
         .prop_flat_map(move |kind| proptest::collection::vec((step.clone(), value(kind)), 0..120));
-    (samples, any::<bool>()).prop_map(|(samples, counter)| {
+    (samples, any::<bool>(), any::<bool>()).prop_map(|(samples, counter, regular)| {
         let (mut out, mut t, mut total) = (SampleColumns::new(), 0, 0.0);
         for (step, v) in samples {
-            t += step;
+            t += if regular { 15_000 } else { step };
             // A counter that resets now and then.
             total = if v == 7.0 { 0.0 } else { total + v };
             out.push(t, if counter && v.is_finite() { total } else { v });
@@ -64,7 +65,7 @@ fn run(
     (spec, steps): (&WindowSpec, Steps),
     q: f64,
 ) -> (Vec<f64>, usize, usize, Vec<String>) {
-    let (mut notes, mut scratch) = (Notes::default(), Vec::new());
+    let (mut notes, mut scratch) = (Notes::default(), KernelScratch::default());
     let args: Vec<Arc<[f64]>> = vec![vec![q; steps.count].into()];
     let mut cx = KernelContext {
         notes: &mut notes,
@@ -108,7 +109,7 @@ proptest! {
         let steps = Steps { start_ms, interval_ms, count };
         let mut slid = 0;
         for &function in Function::ALL {
-            let (mut notes, mut scratch) = (Notes::default(), Vec::new());
+            let (mut notes, mut scratch) = (Notes::default(), KernelScratch::default());
             let args: Vec<Arc<[f64]>> = vec![vec![q; count].into()];
             let mut cx = KernelContext {
                 notes: &mut notes, metric: "m", pos: PosRange::default(), args: &args, scratch: &mut scratch,
@@ -125,5 +126,39 @@ proptest! {
             prop_assert_eq!((fast.1, fast.2, fast.3), (naive.1, naive.2, naive.3));
         }
         prop_assert_eq!(slid, 21);
+    }
+
+    /// One series after the other, as they come in a query: with the same times, with others, near zero and far from it.
+    #[test]
+    fn what_is_kept_of_one_series_changes_no_bit_of_the_next(
+        series in proptest::collection::vec(
+            (0_i64..3, 0.0_f64..50.0, proptest::collection::vec(0_u8..5, 40..60)), 1..6),
+        interval_ms in prop_oneof![4 => Just(15_000_i64), 1 => Just(30_000)],
+        range_ms in prop_oneof![Just(300_000_i64), Just(31_000), Just(29_000)],
+    ) {
+        let spec = WindowSpec {
+            range_ms, offset_ms: 0, at_ms: None, edges: EdgeMode::Plain, lookback_ms: 0,
+        };
+        let steps = Steps { start_ms: 330_000, interval_ms, count: 18 };
+        let (mut notes, mut scratch) = (Notes::default(), KernelScratch::default());
+        for (shift_ms, begin, growth) in series {
+            let (mut samples, mut total) = (Samples::default(), begin);
+            for (i, growth) in growth.into_iter().enumerate() {
+                // Few fall back.
+                total = if growth == 4 && i % 7 == 0 { 0.0 } else { total + f64::from(growth) };
+                samples.floats.timestamps.push(i as i64 * 15_000 + shift_ms);
+                samples.floats.values.push(total);
+            }
+            for function in [Function::Rate, Function::Increase, Function::Delta] {
+                let mut cx = KernelContext {
+                    notes: &mut notes, metric: "m", pos: PosRange::default(), args: &[], scratch: &mut scratch,
+                };
+                let fast = over_floats(function, &samples, &spec, steps, &mut cx).unwrap().0;
+                let naive = run(over_each_window, function, &samples, (&spec, steps), 0.0).0;
+                for (step, (a, b)) in fast.floats().iter().zip(&naive).enumerate() {
+                    prop_assert!(same(function, *a, *b), "{function:?} at step {step}: {a} is not {b}");
+                }
+            }
+        }
     }
 }
