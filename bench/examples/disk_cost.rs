@@ -20,7 +20,7 @@ const START_MS: i64 = 1_763_000_000_000;
 /// Samples of each series in a request, and of all series.
 const STEPS: usize = 80;
 const REQUEST_SAMPLES: usize = 10_000;
-const REQUESTS_PER_TICK: usize = 100;
+const REQUESTS_PER_TICK: usize = 20;
 
 fn main() -> Outcome<()> {
     let argument = |i: usize, default: usize| {
@@ -47,6 +47,7 @@ fn main() -> Outcome<()> {
                     shard.tick().await?;
                 }
             }
+            shard.tick().await?;
             shard.maintain().await?;
             written.see(&disk, &shard);
         }

@@ -23,10 +23,11 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
+use crate::chunk::Encoding;
 use crate::error::{Error, Result};
 use crate::limits::{
     CHUNK_BATCH_BYTES_MAX, CHUNK_CACHE_BYTES_MAX, CHUNK_FILE_BYTES_MAX, CHUNK_FILES_OPEN_MAX,
-    CHUNK_RANGE_MS_MAX,
+    CHUNK_RANGE_MS_MAX, CHUNK_SAMPLES_MAX,
 };
 use crate::model::time::TimestampMs;
 use crate::runtime::disk::{BLOCK_BYTES, Disk, File, Open};
@@ -57,7 +58,24 @@ pub struct ChunkStore {
 struct Contents {
     end_ms: TimestampMs,
     bytes: u64,
+    /// Bytes of long chunks that were spilled in haste, as they were in memory.
+    loose: u64,
 }
+
+impl Contents {
+    const NONE: Contents = Contents { end_ms: TimestampMs::MIN, bytes: 0, loose: 0 };
+
+    /// Adds a chunk that ends at `end_ms`.
+    fn cover(&mut self, end_ms: TimestampMs, encoding: Encoding, samples: u16, len: usize) {
+        self.end_ms = self.end_ms.max(end_ms);
+        if encoding == Encoding::Xor && samples >= LOOSE_SAMPLES_MIN {
+            self.loose += len as u64;
+        }
+    }
+}
+
+/// Samples from which on a chunk surely takes less when it is encoded anew.
+const LOOSE_SAMPLES_MIN: u16 = CHUNK_SAMPLES_MAX / 4;
 
 struct Writer {
     file: File,
@@ -76,17 +94,17 @@ impl ChunkStore {
         mut on_chunk: impl FnMut(StoredChunk) -> Result<()>,
     ) -> Result<(ChunkStore, OpenReport)> {
         disk.create_dir_all(directory).await?;
-        let mut ends: HashMap<u32, TimestampMs> = HashMap::new();
+        let mut files: HashMap<u32, Contents> = HashMap::new();
         let on_chunk = |chunk: StoredChunk| {
-            let end_ms = ends.entry(chunk.location.file).or_insert(TimestampMs::MIN);
-            *end_ms = (*end_ms).max(chunk.range.end_ms);
+            let StoredChunk { range, encoding, samples, location, .. } = chunk;
+            let file = files.entry(location.file).or_insert(Contents::NONE);
+            file.cover(range.end_ms, encoding, samples, location.len as usize);
             on_chunk(chunk)
         };
         let report = open::scan(&disk, directory, on_chunk).await?;
-        let files = report.lens.iter().map(|&(file, bytes)| {
-            let end_ms = ends.get(&file).copied().unwrap_or(TimestampMs::MIN);
-            (file, Contents { end_ms, bytes })
-        });
+        for &(file, bytes) in &report.lens {
+            files.entry(file).or_insert(Contents::NONE).bytes = bytes;
+        }
         let store = ChunkStore {
             disk,
             directory: directory.to_owned(),
@@ -95,7 +113,7 @@ impl ChunkStore {
             writer: RefCell::default(),
             next: Cell::new(report.next_sequence),
             bytes: Cell::new(report.bytes),
-            files: RefCell::new(files.collect()),
+            files: RefCell::new(files),
         };
         Ok((store, report))
     }
@@ -119,15 +137,14 @@ impl ChunkStore {
         chunks: &[SealedChunk<'_>],
         locations: &mut Vec<ChunkLocation>,
     ) -> Result<()> {
-        let bytes = format::batch_bytes(chunks);
+        let mut batch = format::Batch::of(chunks);
+        let bytes = batch.whole_bytes();
         let begin_ms = chunks.iter().map(|chunk| chunk.range.start_ms).min().unwrap_or(0);
         let window = begin_ms.div_euclid(CHUNK_RANGE_MS_MAX);
         let mut writer = self.writer_for(bytes, window).await?;
         let mut buffer = self.disk.buffer(bytes);
         let put = |piece: &[u8]| buffer.extend_from_slice(piece);
-        format::encode_batch(chunks, writer.sequence, writer.end as u32, put, |at| {
-            locations.push(at);
-        });
+        batch.encode(writer.sequence, writer.end as u32, put, |at| locations.push(at));
         let written = match writer.file.write_at(&mut buffer, writer.end).await {
             Ok(()) => writer.file.sync_data().await,
             Err(error) => Err(error),
@@ -142,11 +159,12 @@ impl ChunkStore {
         }
         writer.end += bytes as u64;
         self.bytes.set(self.bytes.get() + bytes as u64);
-        let end_ms = chunks.iter().map(|chunk| chunk.range.end_ms).max();
-        let end_ms = end_ms.unwrap_or(TimestampMs::MIN);
         let mut files = self.files.borrow_mut();
-        let file = files.entry(writer.sequence).or_insert(Contents { end_ms, bytes: 0 });
-        *file = Contents { end_ms: file.end_ms.max(end_ms), bytes: writer.end };
+        let file = files.entry(writer.sequence).or_insert(Contents::NONE);
+        file.bytes = writer.end;
+        for chunk in chunks {
+            file.cover(chunk.range.end_ms, chunk.encoding, chunk.samples, chunk.bytes.len());
+        }
         drop(files);
         self.writer.replace(Some(writer));
         Ok(())
@@ -193,16 +211,41 @@ impl ChunkStore {
             idle.map(|(file, _)| *file).filter(|file| Some(*file) != growing).collect()
         };
         for &file in &idle {
-            self.disk.remove(&self.path(file)).await?;
-            self.readers.borrow_mut().remove(&file);
-            self.cache.borrow_mut().forget(file);
-            let bytes = self.files.borrow_mut().remove(&file).map_or(0, |file| file.bytes);
-            self.bytes.set(self.bytes.get().saturating_sub(bytes));
-        }
-        if !idle.is_empty() {
-            self.disk.sync_dir(&self.directory).await?;
+            self.remove(file).await?;
         }
         Ok(())
+    }
+
+    /// Removes a file that nobody reads any more and that does not grow.
+    pub async fn remove(&self, file: u32) -> Result<()> {
+        self.disk.remove(&self.path(file)).await?;
+        self.readers.borrow_mut().remove(&file);
+        self.cache.borrow_mut().forget(file);
+        let bytes = self.files.borrow_mut().remove(&file).map_or(0, |file| file.bytes);
+        self.bytes.set(self.bytes.get().saturating_sub(bytes));
+        Ok(self.disk.sync_dir(&self.directory).await?)
+    }
+
+    /// The oldest file that does not grow and would be much smaller if its chunks were encoded anew.
+    pub fn loose(&self) -> Option<u32> {
+        let growing = self.writer.borrow().as_ref().map(|writer| writer.sequence);
+        let files = self.files.borrow();
+        let loose = files.iter().filter(|(_, file)| file.loose * 2 > file.bytes);
+        loose.map(|(file, _)| *file).filter(|file| Some(*file) != growing).min()
+    }
+
+    /// Takes `file`, and those from `first` on, as they are: they hold what was encoded anew, or could not be.
+    pub fn settle(&self, file: u32, first: u32) {
+        let mut files = self.files.borrow_mut();
+        for (_, file) in files.iter_mut().filter(|(at, _)| **at == file || **at >= first) {
+            file.loose = 0;
+        }
+    }
+
+    /// Ends the file that grows and says the number of the next. Not while a call of [`ChunkStore::append`] is under way.
+    pub fn begin_next(&self) -> u32 {
+        self.rotate();
+        self.next.get()
     }
 
     /// Reads one chunk and verifies its checksum.
@@ -285,7 +328,7 @@ impl ChunkStore {
 fn batch_len(chunks: &[SealedChunk<'_>]) -> usize {
     let mut bytes = 0;
     let fitting = chunks.iter().take_while(|chunk| {
-        bytes += format::stored_bytes(chunk);
+        bytes += format::stored_bytes_max(chunk);
         bytes <= CHUNK_BATCH_BYTES_MAX
     });
     fitting.count().max(1)

@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 use crate::chunk::Encoding;
 use crate::model::time::TimeRange;
@@ -159,22 +162,80 @@ fn a_full_disk_is_an_error_and_later_appends_succeed() {
     });
 }
 
+/// The bytes of a batch at offset 4096 of file 2, and where its chunks stand.
+fn encoded(chunks: &[SealedChunk<'_>]) -> (Vec<u8>, Vec<ChunkLocation>) {
+    let (mut bytes, mut places) = (Vec::new(), Vec::new());
+    let put = |piece: &[u8]| bytes.extend_from_slice(piece);
+    format::Batch::of(chunks).encode(2, 4096, put, |at| places.push(at));
+    (bytes, places)
+}
+
+fn decoded(bytes: &[u8]) -> Option<Vec<StoredChunk>> {
+    format::directory(bytes, format::batch_header(bytes, 2)?, 2, 4096)
+}
+
 #[test]
 fn the_format_is_fixed_for_ever() {
-    let mut bytes = Vec::new();
-    let mut places = Vec::new();
-    let chunks = [chunk(7, b"abc")];
-    format::encode_batch(
-        &chunks,
-        2,
-        4096,
-        |piece| bytes.extend_from_slice(piece),
-        |at| places.push(at),
-    );
-    let golden = include_bytes!("../../tests/golden/chunk-batch-v1.bin");
+    let golden = include_bytes!("../../tests/golden/chunk-batch-v2.bin");
+    let (bytes, places) = encoded(&[chunk(7, b"abc"), chunk(8, b"de")]);
     assert_eq!(bytes, golden);
-    let header = format::batch_header(golden, 2).unwrap();
-    let found = format::directory(golden, header, 2, 4096).unwrap();
-    assert_eq!((found[0].series, found[0].location), (7, places[0]));
+    let found = decoded(golden).unwrap();
+    assert_eq!((found[1].series, found[1].location), (8, places[1]));
+    let first = include_bytes!("../../tests/golden/chunk-batch-v1.bin");
+    let found = decoded(first).unwrap();
+    assert_eq!((found[0].series, found[0].range, found[0].samples), (7, TimeRange::new(70, 79), 3));
     assert_eq!(found[0].location, ChunkLocation { file: 2, offset: 4096 + 52, len: 3 });
+}
+
+#[test]
+fn chunks_that_are_alike_take_two_bytes_of_the_directory() {
+    let range = TimeRange::new(1_700_000_000_000, 1_700_001_785_000);
+    let of = |series| SealedChunk {
+        series,
+        encoding: Encoding::Columnar,
+        range,
+        samples: 120,
+        bytes: b"",
+    };
+    let chunks: Vec<_> = (0..1000).map(of).collect();
+    let (bytes, _) = encoded(&chunks);
+    assert_eq!(bytes.len(), format::BATCH_HEADER_BYTES + 1 + 1 + 6 + 3 + 1000 * (2 + 4));
+}
+
+proptest! {
+    #[test]
+    fn directories_go_round(drawn in vec((any::<u32>(), any::<i64>(), any::<u32>(), any::<u16>(), any::<bool>()), 1..20)) {
+        let of = |&(series, start, span, samples, columnar): &(u32, i64, u32, u16, bool)| SealedChunk {
+            series,
+            encoding: if columnar { Encoding::Columnar } else { Encoding::Xor },
+            range: TimeRange::new(start, start.saturating_add(i64::from(span))),
+            samples,
+            bytes: &[7; 300][..usize::from(samples) % 300],
+        };
+        let chunks: Vec<_> = drawn.iter().chain(&drawn).map(of).collect();
+        let (bytes, places) = encoded(&chunks);
+        let stored = |(chunk, location): (&SealedChunk<'_>, &ChunkLocation)| StoredChunk {
+            series: chunk.series,
+            encoding: chunk.encoding,
+            range: chunk.range,
+            samples: chunk.samples,
+            location: *location,
+        };
+        let expected: Vec<_> = chunks.iter().zip(&places).map(stored).collect();
+        prop_assert_eq!(decoded(&bytes), Some(expected));
+    }
+
+    #[test]
+    fn nonsense_is_no_directory(mut bytes in vec(any::<u8>(), 24..200), chunks in 0_u32..100) {
+        let directory = (bytes.len() - format::BATCH_HEADER_BYTES) as u32;
+        for (i, word) in [0x3243_4854, chunks, bytes.len() as u32, 2, directory].into_iter().enumerate() {
+            bytes[4 * i..4 * i + 4].copy_from_slice(&word.to_le_bytes());
+        }
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..20]), &bytes[24..]);
+        bytes[20..24].copy_from_slice(&crc.to_le_bytes());
+        // Whatever it makes of that, it lies inside.
+        for stored in decoded(&bytes).unwrap_or_default() {
+            prop_assert!(stored.location.offset as usize + stored.location.len as usize <= 4096 + bytes.len());
+        }
+    }
 }

@@ -149,10 +149,9 @@ impl ChunkList {
         &rest[..rest.partition_point(|chunk| chunk.min_ms <= range.end_ms)]
     }
 
-    /// Records where the chunk with this key of the backlog is now.
-    pub fn spilled(&mut self, key: u32, chunk: ChunkRef) {
-        let place = Place::Memory { key };
-        if let Some(found) = self.0.iter_mut().rev().find(|found| found.place() == place) {
+    /// Records how and where the chunk that was at a place is now.
+    pub fn replace(&mut self, from: Place, chunk: ChunkRef) {
+        if let Some(found) = self.0.iter_mut().rev().find(|found| found.place() == from) {
             *found = chunk;
         }
     }
@@ -228,7 +227,7 @@ mod tests {
         let mut list = ChunkList::default();
         list.insert(chunk(0, 9, Place::Memory { key: 7 }));
         let there = list.as_slice()[0].moved(Place::File { file: 3, offset: 64 });
-        list.spilled(7, there);
+        list.replace(Place::Memory { key: 7 }, there);
         let now = list.as_slice()[0];
         assert_eq!(now.place(), Place::File { file: 3, offset: 64 });
         assert_eq!((now.range(), now.count(), now.byte_len()), (TimeRange::new(0, 9), 2, 100));

@@ -178,11 +178,13 @@ impl Head {
                     self.seal_if_idle(number, idle_before_ms);
                 }
             }
-            Record::Spilled { series, key, chunk } => {
+            Record::Moved { series, from, chunk } => {
                 if let Some(series) = self.series.get_mut(series) {
-                    series.chunks.spilled(key, chunk);
+                    series.chunks.replace(from, chunk);
                 }
-                self.backlog.remove(key);
+                if let Place::Memory { key } = from {
+                    self.backlog.remove(key);
+                }
             }
             Record::Deleted { series, range } => self.delete(series, range),
             Record::Stored { series, chunk } => self.store(series, chunk),

@@ -31,7 +31,7 @@ use crate::chunk::bits::{push_uvarint, push_varint, unzigzag};
 use crate::chunk::xor::Resume;
 use crate::error::Error;
 use crate::exemplars;
-use crate::head::chunk_list::ChunkRef;
+use crate::head::chunk_list::{ChunkRef, Place};
 use crate::head::details::{SampleDetail, decode_detail};
 use crate::index::SeriesRef;
 use crate::model::exemplar::Exemplar;
@@ -105,13 +105,13 @@ pub enum Record<'a> {
         /// The time.
         idle_before_ms: TimestampMs,
     },
-    /// A sealed chunk was written to the chunk file and synced: its memory is given back. The chunk file says so.
-    Spilled {
+    /// A sealed chunk was written to a chunk file and synced: it is there now, and memory that it had is given back. The chunk file says so.
+    Moved {
         /// Whose.
         series: SeriesRef,
-        /// The chunk's key in the backlog.
-        key: u32,
-        /// Where it is now.
+        /// Where it was.
+        from: Place,
+        /// How and where it is now.
         chunk: ChunkRef,
     },
     /// A chunk that the chunk file or the checkpoint holds, met when the shard opens.

@@ -72,7 +72,7 @@ fn idle_series_are_sealed_and_spilled() {
     let (key, sealed) = head.backlog().iter().next().map(|(k, s)| (k, s.clone())).unwrap();
     assert_eq!((head.backlog().len(), sealed.series), (1, 0));
     let chunk = sealed.chunk.moved(Place::File { file: 0, offset: 64 });
-    head.apply(&Record::Spilled { series: 0, key, chunk });
+    head.apply(&Record::Moved { series: 0, from: Place::Memory { key }, chunk });
     assert!(head.backlog().is_empty());
     assert_eq!(head.backlog().byte_len(), 0);
     assert_eq!(head.series(0).unwrap().range(), Some(TimeRange::new(1, 2)));

@@ -64,13 +64,17 @@ impl Inner {
         self.catalog.settle().await?;
         self.truncate_when_free().await?;
         self.retain().await?;
+        self.remove_recoded().await?;
+        // Who reads a file that was written anew reads the head of before a cut as well; one after the other.
         while self.truncation.borrow().is_none()
+            && self.recoded.borrow().is_none()
             && let Some(cut_ms) = self.cut_is_due()
         {
             self.cut(cut_ms).await?;
             self.truncate_when_free().await?;
         }
         self.compact().await?;
+        self.recode().await?;
         self.catalog.sweep().await
     }
 

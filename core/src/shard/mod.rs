@@ -26,6 +26,7 @@ mod labels;
 mod late;
 mod open;
 mod progress;
+mod recode;
 mod select;
 mod snapshot;
 mod stats;
@@ -117,6 +118,8 @@ struct Inner {
     pin: RefCell<Rc<()>>,
     /// After a cut, what the selections from before hold; the head forgets when they are gone.
     truncation: RefCell<Option<Rc<()>>>,
+    /// A chunk file that was written anew, and what the selections from before hold; it goes when they are gone.
+    recoded: RefCell<Option<(u32, Rc<()>)>>,
     counters: RefCell<Counters>,
     changes: RefCell<changes::Changes>,
     guard: RefCell<Guard>,
@@ -129,6 +132,10 @@ struct Inner {
     spilled_samples: Cell<u64>,
     /// Whether a checkpoint is worth its cost whatever the length of the log.
     checkpoint_wanted: Cell<bool>,
+    /// Samples that the head had counted at the last tick.
+    ticked_samples: Cell<u64>,
+    /// Whether so few came before it that there is time to encode what is written.
+    quiet: Cell<bool>,
     /// Whether a tick is under way.
     ticking: Cell<bool>,
     retention: Cell<Retention>,

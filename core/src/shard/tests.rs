@@ -5,6 +5,7 @@
 
 mod blocks;
 mod outline;
+mod recode;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -3,8 +3,8 @@
 //! 1. Open chunks of series that have been idle are sealed, a slice of the series each time.
 //! 2. Sealed chunks are spilled to the chunk file when memory holds its share of them. As long as they are few the
 //!    log is enough, and the next block takes them from memory: then they are written twice in all. Before a checkpoint those that there are go
-//!    to the file too; since nothing presses, they are encoded anew to take less. The WAL is synced
-//!    first: a stored chunk must never be durable before the definition of its series is.
+//!    to the file too. Unless samples come very fast they are encoded anew to take less; if they do, `recode` makes up for it. The WAL is
+//!    synced first: a stored chunk must never be durable before the definition of its series is.
 //! 3. When the WAL has grown, a checkpoint is written, and the WAL before it is retired. Its size is bounded by that: what the log
 //!    holds is at most what a checkpoint costs to write, or a fixed number of segments; fewer where samples come so fast that chunk files
 //!    hold most of them already, since a start would read these for nothing.
@@ -29,7 +29,7 @@ use crate::index::symbols::SymbolList;
 use crate::limits::{
     CHECKPOINT_SEGMENTS_MIN, CHECKPOINT_SLICE_BYTES, CHECKPOINT_SPILLED_SAMPLES,
     CHECKPOINT_SPILLED_SEGMENTS_MIN, CHUNK_BATCH_BYTES_MAX, IDLE_MS, IDLE_SERIES_PER_TICK,
-    SPILL_BYTES, SPILL_BYTES_MAX, SPILL_BYTES_MIN,
+    QUIET_SAMPLES_MAX, SPILL_BYTES, SPILL_BYTES_MAX, SPILL_BYTES_MIN,
 };
 use crate::model::columns::SampleColumns;
 use crate::model::time::{TimeRange, TimestampMs};
@@ -60,11 +60,20 @@ impl Drop for UnderWay<'_> {
 }
 
 /// A sealed chunk on its way to the chunk file.
-struct Spilling {
-    series: SeriesRef,
-    key: u32,
-    chunk: ChunkRef,
-    bytes: Rc<[u8]>,
+pub(super) struct Moving {
+    pub(super) series: SeriesRef,
+    /// How it is encoded, and the place that it still has.
+    pub(super) chunk: ChunkRef,
+    pub(super) bytes: Rc<[u8]>,
+}
+
+/// Encodes chunks as such that do not grow any more.
+pub(super) async fn condense(chunks: &mut [Moving]) {
+    let mut samples = SampleColumns::new();
+    for moving in chunks {
+        moving.condense(&mut samples);
+        yield_if_needed().await;
+    }
 }
 
 /// What lies in the log since the last checkpoint.
@@ -96,6 +105,9 @@ struct StatePosition {
 
 impl Inner {
     async fn work(&self) -> Result<()> {
+        let samples = self.head.borrow().counts().samples;
+        let since = samples.saturating_sub(self.ticked_samples.replace(samples));
+        self.quiet.set(since <= QUIET_SAMPLES_MAX);
         self.seal_idle()?;
         let checkpoint = self.checkpoint_is_due();
         if checkpoint || self.spill_is_due() {
@@ -133,7 +145,7 @@ impl Inner {
 
     /// Writes the backlog, as it is now, to the chunk file: smaller, unless samples come so fast that there is no time for it.
     pub(super) async fn spill(&self) -> Result<()> {
-        self.spill_as(!self.spill_is_due()).await
+        self.spill_as(self.quiet.get() || !self.spill_is_due()).await
     }
 
     /// Writes the backlog, with its chunks encoded anew or as they are.
@@ -143,20 +155,25 @@ impl Inner {
             self.wal.sync().await?;
             let mut batch = self.head.borrow().next_spill(left);
             left -= batch.len();
-            let mut samples = SampleColumns::new();
-            for spilling in batch.iter_mut().filter(|_| condensed) {
-                spilling.condense(&mut samples);
-                yield_if_needed().await;
+            if condensed {
+                condense(&mut batch).await;
             }
-            let sealed: Vec<SealedChunk<'_>> = batch.iter().map(Spilling::sealed).collect();
-            let locations = self.chunks.append(&sealed).await?;
-            let mut head = self.head.borrow_mut();
-            for (spilled, at) in batch.iter().zip(locations) {
-                let place = Place::File { file: at.file, offset: at.offset };
-                let &Spilling { series, key, chunk, .. } = spilled;
-                self.spilled_samples.update(|samples| samples + u64::from(chunk.count()));
-                head.apply(&Record::Spilled { series, key, chunk: chunk.moved(place) });
-            }
+            self.store(&batch).await?;
+            let samples: u64 = batch.iter().map(|moving| u64::from(moving.chunk.count())).sum();
+            self.spilled_samples.update(|before| before + samples);
+        }
+        Ok(())
+    }
+
+    /// Writes chunks to the chunk file, and has the head know.
+    pub(super) async fn store(&self, chunks: &[Moving]) -> Result<()> {
+        let sealed: Vec<SealedChunk<'_>> = chunks.iter().map(Moving::sealed).collect();
+        let locations = self.chunks.append(&sealed).await?;
+        let mut head = self.head.borrow_mut();
+        for (moving, at) in chunks.iter().zip(locations) {
+            let place = Place::File { file: at.file, offset: at.offset };
+            let &Moving { series, chunk, .. } = moving;
+            head.apply(&Record::Moved { series, from: chunk.place(), chunk: chunk.moved(place) });
         }
         Ok(())
     }
@@ -214,7 +231,7 @@ impl Inner {
     }
 }
 
-impl Spilling {
+impl Moving {
     /// Encodes it as a chunk that does not grow any more. One that cannot be decoded stays as it is: whoever reads it will say so.
     fn condense(&mut self, samples: &mut SampleColumns) {
         samples.clear();
@@ -241,16 +258,15 @@ impl Spilling {
 
 impl Head {
     /// The first chunks of the backlog, at most `count` and a batch's worth of bytes.
-    fn next_spill(&self, count: usize) -> Vec<Spilling> {
+    fn next_spill(&self, count: usize) -> Vec<Moving> {
         let mut bytes = 0;
         let first = self.backlog().iter().take(count).take_while(|(_, sealed)| {
             bytes += sealed.bytes.len();
             bytes <= CHUNK_BATCH_BYTES_MAX / 2
         });
         first
-            .map(|(key, sealed)| Spilling {
+            .map(|(_, sealed)| Moving {
                 series: sealed.series,
-                key,
                 chunk: sealed.chunk,
                 bytes: Rc::clone(&sealed.bytes),
             })
