@@ -215,10 +215,10 @@ fn chunks_inside_wide_windows_are_not_read() {
     sim::run(1, async {
         let engine = stored(&[vec![1.0, 5.0, 3.0]]).await;
         for function in FUNCTIONS {
-            let text = format!("{function}(m[12h])");
-            let answer = engine.instant(&text, 13 * 60 * MINUTE, &QueryOptions::default()).await;
+            let text = format!("{function}(m[13h])");
+            let answer = engine.instant(&text, 12 * 60 * MINUTE, &QueryOptions::default()).await;
             let stats = answer.expect("a disk without faults").stats;
-            assert_eq!(stats.samples_total, 720, "{text}");
+            assert_eq!(stats.samples_total, 721, "{text}");
             assert!(stats.samples_read < 480, "{text}: {} are read", stats.samples_read);
         }
     });
