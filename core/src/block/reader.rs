@@ -344,8 +344,12 @@ impl Block {
         ReadScratch(scratch): &mut ReadScratch,
         use_them: impl FnOnce(&[u8]) -> Result<T, String>,
     ) -> Result<T> {
+        let stream = self.chunks.len();
+        if chunk.end() > stream {
+            return Err(self.no_chunk(chunk, &format!("a stream of {stream} bytes")));
+        }
         let (page, at) = PageReader::place(chunk.offset);
-        let ahead = ahead.clamp(chunk.end().max(1), self.chunks.len().max(1));
+        let ahead = ahead.clamp(chunk.end().max(1), stream.max(1));
         let payload = self.chunks.page(&self.pages.0, page, PageReader::place(ahead - 1).0).await?;
         let len = (chunk.end() - chunk.offset) as usize;
         let outcome = if let Some(bytes) = payload.get(at..at + len) {

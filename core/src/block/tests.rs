@@ -181,6 +181,26 @@ fn damage_is_told_and_never_read_as_samples() {
     });
 }
 
+#[test]
+fn chunks_that_the_file_does_not_have_are_named() {
+    sim::run(1, async {
+        let (long, short) = (SimDisk::new(1), SimDisk::new(1));
+        write(&long.disk(), 3, &model(300)).await.unwrap();
+        let few = model(300).into_iter().take(2).collect();
+        write(&short.disk(), 3, &few).await.unwrap();
+        let (path, chunks) =
+            short.files().into_iter().find(|(path, _)| path.ends_with(CHUNKS_FILE)).unwrap();
+        // Each of the files is as it was written; only they are not of one block.
+        long.put_file(&path, &chunks);
+        let read = async {
+            let block = open(&long.disk(), 3).await?;
+            read(&block, &[], TimeRange::ALL).await
+        };
+        let error = read.await.unwrap_err();
+        assert!(error.to_string().contains("found a stream of "), "{error}");
+    });
+}
+
 /// Blocks as versions 1 and 2 write them: they have to stay readable for ever.
 const FIXTURES: [[(&str, &[u8]); 2]; 2] = [
     [
