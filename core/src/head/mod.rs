@@ -38,7 +38,7 @@ use crate::exemplars::Exemplars;
 use crate::index::SeriesRef;
 use crate::index::memory::MemoryIndex;
 use crate::index::symbols::{Symbol, SymbolList, Symbols};
-use crate::limits::{CHUNK_RANGE_MS_MAX, CHUNK_SAMPLES_MAX, SERIES_NUMBER_END};
+use crate::limits::{CHUNK_BYTES_MAX, CHUNK_RANGE_MS_MAX, CHUNK_SAMPLES_MAX, SERIES_NUMBER_END};
 use crate::model::labels::{Fingerprint, Labels, is_canonical};
 use crate::model::sample::Sample;
 use crate::model::time::{TimeRange, TimestampMs};
@@ -410,8 +410,11 @@ impl Head {
         let known = state.and_then(|state| XorEncoder::resume_at(bytes, state));
         // The checkpoint's CRC was good; a chunk that cannot be read even so is left to the WAL.
         let Some(open) = known.or_else(|| XorEncoder::resume(bytes).ok()) else { return };
-        let Some((last, _)) = open.last() else { return };
-        if last < self.floor_ms {
+        let (Some((last, _)), Some(first)) = (open.last(), open.first_timestamp()) else { return };
+        let is_possible = open.count() <= CHUNK_SAMPLES_MAX
+            && bytes.len() <= CHUNK_BYTES_MAX
+            && last.checked_sub(first).is_some_and(|ms| (0..CHUNK_RANGE_MS_MAX).contains(&ms));
+        if last < self.floor_ms || !is_possible {
             return;
         }
         if series.open.last().is_some_and(|(known, _)| last <= known) {

@@ -49,6 +49,29 @@ fn applying_twice_changes_nothing() {
 }
 
 #[test]
+fn a_checkpoint_is_read_without_chunks_that_cannot_be() {
+    let full = i64::from(CHUNK_SAMPLES_MAX);
+    for (count, step_ms, is_kept) in [
+        (full, 1_000, true),
+        (full + 1, 1_000, false),
+        (2, CHUNK_RANGE_MS_MAX - 1, true),
+        (2, CHUNK_RANGE_MS_MAX, false),
+        (2, -1, false),
+    ] {
+        let mut chunk = XorEncoder::new();
+        for i in 0..count {
+            chunk.push(i * step_ms, 1.0);
+        }
+        for sealed in [false, true] {
+            let mut head = head_with(&[0]);
+            let (series, bytes, resume) = (0, chunk.bytes(), None);
+            head.apply(&Record::Restored { series, bytes, sealed, resume });
+            assert_eq!(head.counts().samples > 0, is_kept, "{count} samples, {step_ms} ms apart");
+        }
+    }
+}
+
+#[test]
 fn chunks_end_when_full_and_at_the_border_of_a_window() {
     let mut head = head_with(&[0]);
     let border = CHUNK_RANGE_MS_MAX;
