@@ -23,11 +23,13 @@ use crate::block::{self, Block, BlockMeta, Pages, block_dir, block_name};
 use crate::error::{Error, Result};
 use crate::index::SeriesRef;
 use crate::limits::BLOCK_CACHE_BYTES_MAX;
-use crate::model::time::TimestampMs;
+use crate::model::time::{TimeRange, TimestampMs};
 use crate::runtime::disk::{Disk, Open};
 
 /// Version of the format that this binary writes, and the newest that it reads.
 const VERSION: u32 = 1;
+/// What the name of a block that was put aside ends with.
+const DAMAGED: &str = "damaged";
 const MAGIC: &[u8; 8] = b"TIDECTLG";
 /// The name of the catalog in the directory of its shard.
 pub(crate) const FILE_NAME: &str = "catalog";
@@ -111,6 +113,16 @@ pub struct Catalog {
     /// Blocks that were found damaged, until they are put aside.
     damaged: RefCell<BTreeSet<u32>>,
     damaged_count: Cell<u64>,
+    /// Blocks that were put aside, now or in an earlier life: what they hold is missing.
+    aside: RefCell<Vec<Aside>>,
+}
+
+/// A block that was put aside.
+#[derive(Debug)]
+struct Aside {
+    path: PathBuf,
+    /// The time of its samples, as far as is known.
+    range: TimeRange,
 }
 
 /// What a catalog is changed by.
@@ -140,8 +152,10 @@ impl Catalog {
             leaving: RefCell::default(),
             damaged: RefCell::default(),
             damaged_count: Cell::new(0),
+            aside: RefCell::default(),
         };
         disk.create_dir_all(&catalog.blocks_dir).await?;
+        catalog.find_aside().await?;
         let contents = catalog.read().await?;
         catalog.contents.replace(contents);
         catalog.open_blocks().await?;
@@ -207,6 +221,24 @@ impl Catalog {
         let whole = metas.iter().filter(|meta| !part(meta)).map(|meta| meta.sequence);
         contents.blocks.extend(whole);
         Ok(contents)
+    }
+
+    /// Finds the blocks that were put aside in an earlier life and still lie there.
+    async fn find_aside(&self) -> Result<()> {
+        for entry in self.disk.list(&self.blocks_dir).await? {
+            let path = self.blocks_dir.join(&entry.name);
+            if path.extension() == Some(DAMAGED.as_ref()) {
+                self.aside.borrow_mut().push(Aside { path, range: TimeRange::ALL });
+            }
+        }
+        Ok(())
+    }
+
+    /// The directories of blocks that were put aside and may hold samples in `range`.
+    pub fn aside(&self, range: TimeRange) -> Vec<PathBuf> {
+        let aside = self.aside.borrow();
+        let missing = aside.iter().filter(|block| block.range.overlaps(range));
+        missing.map(|block| block.path.clone()).collect()
     }
 
     async fn open_blocks(&self) -> Result<()> {
@@ -317,6 +349,10 @@ impl Catalog {
             error!(%error, block = block_name(sequence), shard = %self.shard.display(), "a block is damaged and put aside; queries answer from the others");
             self.damaged_count.set(self.damaged_count.get() + 1);
             let blocks = self.blocks();
+            let known = blocks.iter().find(|block| block.meta().sequence == sequence);
+            let range = known.map_or(TimeRange::ALL, |block| block.meta().range);
+            let path = block_dir(&self.blocks_dir, sequence).with_extension(DAMAGED);
+            self.aside.borrow_mut().push(Aside { path, range });
             let others = blocks.iter().filter(|block| block.meta().sequence != sequence);
             self.publish(others.cloned().collect());
         }
@@ -331,8 +367,8 @@ impl Catalog {
             let exists =
                 self.disk.list(&self.blocks_dir).await?.iter().any(|entry| entry.name == name);
             if exists {
-                self.disk.rename(&from, &from.with_extension("damaged")).await?;
-                self.disk.sync_dir(&from.with_extension("damaged")).await?;
+                self.disk.rename(&from, &from.with_extension(DAMAGED)).await?;
+                self.disk.sync_dir(&from.with_extension(DAMAGED)).await?;
                 self.disk.sync_dir(&self.blocks_dir).await?;
             }
             self.change(Change { remove: vec![sequence], ..Change::default() }).await?;

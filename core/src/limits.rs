@@ -177,6 +177,9 @@ const _: () = assert!(APPEND_RECORD_BYTES + SERIES_LABELS_BYTES_MAX < WAL_RECORD
 /// Bytes of histograms and start timestamps that a shard keeps in memory; past it appends are refused.
 pub const DETAILS_BYTES_MAX: usize = 1 << 30;
 
+/// Damaged places of the chunk files of a shard that answers of queries name; all are logged.
+pub const DAMAGE_WARNINGS_MAX: usize = 8;
+
 /// Bytes that one write of a block carries, whole pages.
 pub const BLOCK_WRITE_BYTES: usize = 1 << 20;
 

@@ -49,7 +49,7 @@ impl Shard {
     ) -> Result<Option<Labels>> {
         let Some(labels) = self.0.head.borrow().labels(number) else { return Ok(None) };
         let not_in_blocks = TimeRange::new(self.0.catalog.cut_ms(), TimestampMs::MAX);
-        self.0.read_head(number, not_in_blocks, out).await?;
+        self.0.read_head(number, not_in_blocks, out, Err).await?;
         Ok(Some(labels))
     }
 

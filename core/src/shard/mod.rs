@@ -113,6 +113,8 @@ struct Inner {
     head: RefCell<Head>,
     wal: Wal,
     chunks: ChunkStore,
+    /// What opening found to be missing of the chunk files, for people.
+    damage: Vec<String>,
     catalog: Catalog,
     /// Held by every selection that sees the head as it is now.
     pin: RefCell<Rc<()>>,

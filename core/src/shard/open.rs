@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::head::Head;
 use crate::head::chunk_list::ChunkRef;
 use crate::head::record::{self, Record};
+use crate::limits::DAMAGE_WARNINGS_MAX;
 use crate::model::time::TimestampMs;
 use crate::runtime::clock::Instant;
 use crate::runtime::disk::Disk;
@@ -42,7 +43,7 @@ impl Shard {
         head.raise_floor(catalog.cut_ms(), catalog.next_series());
         let head = RefCell::new(head);
         let checkpoint_bytes = read_checkpoint(&disk, directory, &head).await?;
-        let chunks = open_chunks(&disk, directory, &head).await?;
+        let (chunks, damage) = open_chunks(&disk, directory, &head).await?;
         chunks.remove_before(catalog.cut_ms()).await?;
         let (wal, report) = open_wal(&disk, directory, &options, &head).await?;
         let orphans = head.borrow_mut().forget_unclaimed();
@@ -67,6 +68,7 @@ impl Shard {
             head,
             wal,
             chunks,
+            damage,
             catalog,
             pin: RefCell::default(),
             truncation: RefCell::default(),
@@ -113,7 +115,12 @@ async fn read_checkpoint(disk: &Disk, directory: &Path, head: &RefCell<Head>) ->
     Ok(report.bytes)
 }
 
-async fn open_chunks(disk: &Disk, directory: &Path, head: &RefCell<Head>) -> Result<ChunkStore> {
+/// Opens the chunk files; also what is missing of them.
+async fn open_chunks(
+    disk: &Disk,
+    directory: &Path,
+    head: &RefCell<Head>,
+) -> Result<(ChunkStore, Vec<String>)> {
     let directory = directory.join(CHUNKS_DIRECTORY);
     let on_chunk = |stored| {
         if let Some(chunk) = ChunkRef::stored(&stored) {
@@ -128,7 +135,8 @@ async fn open_chunks(disk: &Disk, directory: &Path, head: &RefCell<Head>) -> Res
     for torn in &report.torn {
         info!(%torn, "an unfinished write of chunks was left out; the log has the samples");
     }
-    Ok(store)
+    let damaged = report.damaged.iter().take(DAMAGE_WARNINGS_MAX);
+    Ok((store, damaged.map(|error| format!("samples are missing: {error}")).collect()))
 }
 
 async fn open_wal(

@@ -117,6 +117,10 @@ impl Shard {
         let in_head = TimeRange::new(range.start_ms.max(cut_ms), range.end_ms);
         let head = shard.head.borrow();
         shard.guard.borrow_mut().note_query(&head, matchers, clock::now_ms());
+        let aside = shard.catalog.aside(range).into_iter();
+        let aside =
+            aside.map(|path| format!("samples are missing: block {} was damaged", path.display()));
+        let warnings = aside.chain(shard.damage.iter().cloned()).collect();
         let selection = Selection {
             shard: Rc::clone(shard),
             _pin: Rc::clone(&shard.pin.borrow()),
@@ -125,7 +129,7 @@ impl Shard {
             parts: Vec::new(),
             series: Vec::new(),
             scratch: RefCell::default(),
-            warnings: RefCell::default(),
+            warnings: RefCell::new(warnings),
             tenant: self.1.clone(),
         };
         (selection, head.select(matchers, in_head).collect(), wanted.cloned().collect())
@@ -223,7 +227,7 @@ impl Selection {
     /// Appends the samples of series `i` in `range` to `out`, in the order of time, staleness markers included.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] with the place of a damaged chunk of the head, [`Error::Disk`]. `out` then holds the samples before it.
+    /// [`Error::Disk`]. `out` then holds the samples before it.
     pub async fn read(&self, i: usize, range: TimeRange, out: &mut SampleColumns) -> Result<()> {
         let Selected { head, parts, .. } = &self.series[i];
         let from = out.len();
@@ -236,7 +240,7 @@ impl Selection {
         let Some((number, last_ms)) = *head else { return Ok(()) };
         let range = TimeRange::new(range.start_ms.max(self.cut_ms), range.end_ms.min(last_ms));
         let end = out.len();
-        self.shard.read_head(number, range, out).await?;
+        self.shard.read_head(number, range, out, |error| self.leave_out_chunk(error)).await?;
         out.merge_tail(from, end);
         Ok(())
     }
@@ -267,6 +271,17 @@ impl Selection {
         let deleted = found.deleted(part.at);
         if !deleted.is_empty() {
             out.retain_from(from, |t| !deleted.iter().any(|range| range.contains(t)));
+        }
+        Ok(())
+    }
+
+    /// Goes on without a chunk of the head; one of a file is told.
+    fn leave_out_chunk(&self, error: Error) -> Result<()> {
+        let Error::Corrupt { path, .. } = &error else { return Err(error) };
+        let known = path.display().to_string();
+        let mut warnings = self.warnings.borrow_mut();
+        if !warnings.iter().any(|warning| warning.contains(&known)) {
+            warnings.push(format!("samples are missing: {error}"));
         }
         Ok(())
     }
@@ -336,6 +351,7 @@ impl Inner {
         number: SeriesRef,
         range: TimeRange,
         out: &mut SampleColumns,
+        mut on_damage: impl FnMut(Error) -> Result<()>,
     ) -> Result<()> {
         let from = out.len();
         let stored = self.head.borrow().stored_chunks(number, range);
@@ -346,7 +362,11 @@ impl Inner {
             let mut newest = SampleColumns::new();
             self.read_memory(number, range, &mut newest)?;
             for location in stored {
-                self.read_stored(location, range, out).await?;
+                let before = out.len();
+                if let Err(error) = self.read_stored(location, range, out).await {
+                    out.truncate(before);
+                    on_damage(error)?;
+                }
             }
             out.extend_from(&newest);
         }

@@ -4,6 +4,7 @@
 //! each restart everything acknowledged must be there bit for bit, and nothing that nobody sent.
 
 mod blocks;
+mod fairness;
 mod outline;
 mod recode;
 

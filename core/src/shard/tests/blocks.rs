@@ -334,15 +334,67 @@ fn a_damaged_block_is_put_aside_and_the_others_answer() {
                 let mut out = SampleColumns::new();
                 selection.read(0, TimeRange::ALL, &mut out).await.unwrap();
                 assert_eq!(out.len(), 240, "{}", path.display());
-                assert_eq!(selection.warnings().is_empty(), open_fails);
+                let warnings = selection.warnings();
+                assert!(warnings.len() == 1 && warnings[0].contains("/blocks/"), "{warnings:?}");
                 assert_eq!((shard.stats().blocks, shard.stats().blocks_damaged), (1, 1));
                 shard.maintain().await.unwrap();
+                // The answers go on to say so, in the next life as well: until somebody takes the directory away.
+                let next = open(&disk.kill()).await;
+                for shard in [&shard, &next] {
+                    let selection = shard.select(&[], TimeRange::ALL).await.unwrap();
+                    assert_eq!(selection.warnings().len(), 1, "{}", path.display());
+                }
+                let shard = next;
                 let left = read_all(&shard, TimeRange::ALL).await.unwrap();
                 let subset = |(l, s): (&Labels, &BTreeMap<i64, u64>)| {
                     s.len() == 240 && s.iter().all(|(t, v)| whole[l].get(t) == Some(v))
                 };
                 assert!(left.len() == 5 && left.iter().all(subset));
             }
+        }
+    });
+}
+
+#[test]
+fn a_damaged_chunk_file_costs_its_chunk_and_the_answer_says_so() {
+    const BATCH: usize = 4 << 10;
+    sim::run(19, async {
+        let disk = SimDisk::new(19);
+        let shard = open(&disk).await;
+        for step in 0..260 {
+            let rows = [(0, step * 30_000, 1.0), (1, step * 30_000, step as f64)];
+            shard.append(batch(&rows)).await.unwrap();
+            if step == 130 {
+                shard.0.spill().await.unwrap();
+            }
+        }
+        // The second batch of the file: damage of the last one is taken for a crash.
+        shard.close().await.unwrap();
+        let files = disk.files();
+        let (path, content) =
+            files.iter().find(|(path, _)| path.to_string_lossy().contains("/chunks/")).unwrap();
+        let directory = u32::from_le_bytes(*content[BATCH + 16..].first_chunk().unwrap()) as usize;
+        // In the directory, whose batch is then lost, and in the first chunk.
+        let in_chunk = BATCH + 24 + directory + 3;
+        for (byte, whole) in [(BATCH + 26, 0), (in_chunk, 1)] {
+            let disk = SimDisk::new(19);
+            for (path, content) in &files {
+                disk.put_file(path, content);
+            }
+            disk.flip_bit(path, byte as u64 * 8);
+            let shard = open(&disk).await;
+            let selection = shard.select(&[], TimeRange::ALL).await.unwrap();
+            let mut found = Vec::new();
+            for i in 0..selection.len() {
+                let mut out = SampleColumns::new();
+                selection.read(i, TimeRange::ALL, &mut out).await.unwrap();
+                found.push(out.len());
+            }
+            assert_eq!(found.iter().filter(|&&samples| samples == 260).count(), whole, "{found:?}");
+            assert!(found.iter().all(|&samples| samples >= 130), "{found:?}");
+            let warnings = selection.warnings();
+            assert!(warnings.len() == 1, "{warnings:?}");
+            assert!(warnings[0].contains(&path.display().to_string()), "{warnings:?}");
         }
     });
 }
