@@ -2,6 +2,7 @@
 //! and how soon the server is ready again after a clean stop and after kill -9.
 
 use std::sync::atomic::AtomicBool;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -36,6 +37,9 @@ pub(super) struct Options {
     /// Minutes to fill after that; 0 ends with the restarts.
     #[arg(long, default_value_t = 0)]
     fill_minutes: u64,
+    /// Seconds to wait after filling, for merges that run in the background.
+    #[arg(long, default_value_t = 30)]
+    settle_seconds: u64,
     /// Send this metric alone, a counter, and ask for the sum of its rates over the last hour.
     #[arg(long, value_name = "NAME")]
     metric: Option<String>,
@@ -61,6 +65,7 @@ pub(super) fn run(options: &Options, target: &mut Target) -> Outcome {
         if let Some(metric) = &options.metric {
             filled.extend(query(options, metric, end_ms - STEP_MS, target)?);
         }
+        thread::sleep(Duration::from_secs(options.settle_seconds));
     }
     let expected = options.series as u64 * steps;
     restarted.extend(restarts(options, expected, target)?);

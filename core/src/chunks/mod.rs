@@ -226,12 +226,11 @@ impl ChunkStore {
         Ok(self.disk.sync_dir(&self.directory).await?)
     }
 
-    /// The oldest file that does not grow and would be much smaller if its chunks were encoded anew.
+    /// The oldest file that would be much smaller if its chunks were encoded anew.
     pub fn loose(&self) -> Option<u32> {
-        let growing = self.writer.borrow().as_ref().map(|writer| writer.sequence);
         let files = self.files.borrow();
         let loose = files.iter().filter(|(_, file)| file.loose * 2 > file.bytes);
-        loose.map(|(file, _)| *file).filter(|file| Some(*file) != growing).min()
+        loose.map(|(file, _)| *file).min()
     }
 
     /// Takes `file`, and those from `first` on, as they are: they hold what was encoded anew, or could not be.
