@@ -50,6 +50,12 @@ pub const CACHED_ANSWER_SHARE: usize = 4;
 /// Bytes of an answer that are made at a time: what is held of its text, and what the core does between two looks at others.
 pub const PIECE_BYTES: usize = 64 << 10;
 
+/// Answers of so many samples are written on all cores.
+pub const SPREAD_SAMPLES_MIN: usize = 16 << 10;
+
+/// Parts of an answer that each core is given ahead of what is sent: one that it writes, and one that waits for it.
+pub const PARTS_AHEAD: usize = 2;
+
 /// Results of a search unless `limit` says otherwise.
 pub const SEARCH_RESULTS: usize = 100;
 

@@ -194,6 +194,8 @@ mod tests {
     use tidemark_core::model::histogram::FloatHistogram;
     use tidemark_core::model::sample::Sample;
 
+    use futures_util::FutureExt;
+
     use super::*;
 
     /// The batches of an answer, and in how many pieces it came.
@@ -201,7 +203,9 @@ mod tests {
         let (mut all, mut pieces) = (response.body.to_vec(), 1);
         let mut more = response.rest.is_some();
         while let Some(rest) = response.rest.as_mut().filter(|_| more) {
-            more = rest.write(&mut all);
+            let piece;
+            (piece, more) = rest.next().now_or_never().unwrap();
+            all.extend_from_slice(&piece);
             pieces += 1;
         }
         let reader = StreamReader::try_new(&*all, None).unwrap();

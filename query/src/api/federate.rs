@@ -18,6 +18,7 @@ use super::params::Params;
 use super::raw::gather;
 use super::response::Response;
 use crate::budget::Budget;
+use crate::limits::PIECE_BYTES;
 use crate::parser::parse_metric_selector;
 use crate::value::QueryError;
 
@@ -40,7 +41,7 @@ pub struct Federation {
 /// Answers a request.
 pub async fn federate(params: &Params, shards: &Shards, federation: &Federation) -> Response {
     match newest(params, shards, federation).await {
-        Ok(samples) => Response::whole(200, TEXT, page(&samples, &federation.external_labels)),
+        Ok(samples) => page(samples, &federation.external_labels),
         Err((status, message)) => Response::whole(status, ERROR, format!("{message}\n")),
     }
 }
@@ -75,54 +76,65 @@ async fn newest(
         .map_err(|error: QueryError| (error.kind.status(), error.message))
 }
 
-/// The page, by names and then by labels.
-fn page(samples: &BTreeMap<Labels, Sample>, external: &BTreeMap<String, String>) -> Vec<u8> {
-    let mut sorted: Vec<_> =
-        samples.iter().filter(|(labels, _)| !labels.metric_name().is_empty()).collect();
+/// The page, by names and then by labels, written as fast as the client takes it.
+fn page(samples: BTreeMap<Labels, Sample>, external: &BTreeMap<String, String>) -> Response {
+    let named = |(labels, _): &(Labels, Sample)| !labels.metric_name().is_empty();
+    let mut sorted: Vec<_> = samples.into_iter().filter(named).collect();
     // The sort is stable: labels stay in order.
     sorted.sort_by(|a, b| a.0.metric_name().cmp(b.0.metric_name()));
     let mut added = external.clone();
     added.entry("instance".to_owned()).or_default();
-    let (mut out, mut last_name) = (Vec::new(), "");
-    for (labels, sample) in sorted {
-        let name = labels.metric_name();
-        let plain = is_plain(name, true);
-        if name != last_name {
-            out.extend_from_slice(b"# TYPE ");
-            if plain {
-                out.extend_from_slice(name.as_bytes());
-            } else {
-                push_quoted(&mut out, name);
+    let (mut sorted, mut last_name) = (sorted.into_iter(), String::new());
+    Response::pieces(TEXT, move |out| {
+        while out.len() < PIECE_BYTES
+            && let Some((labels, sample)) = sorted.next()
+        {
+            let name = labels.metric_name();
+            if name != last_name {
+                out.extend_from_slice(b"# TYPE ");
+                push_name(out, name, true);
+                out.extend_from_slice(b" untyped\n");
+                name.clone_into(&mut last_name);
             }
-            out.extend_from_slice(b" untyped\n");
-            last_name = name;
+            push_sample(out, &labels, sample, &added);
         }
-        if plain {
-            out.extend_from_slice(name.as_bytes());
-        }
-        let own = labels.iter().filter(|(name, _)| *name != METRIC_NAME);
-        let lacking = added.iter().filter(|(name, _)| labels.get(name).is_none());
-        let pairs = own.chain(lacking.map(|(name, value)| (name.as_str(), value.as_str())));
-        let mut separator = b'{';
-        if !plain {
-            out.push(std::mem::replace(&mut separator, b','));
-            push_quoted(&mut out, name);
-        }
-        for (name, value) in pairs {
-            out.push(std::mem::replace(&mut separator, b','));
-            if is_plain(name, false) {
-                out.extend_from_slice(name.as_bytes());
-            } else {
-                push_quoted(&mut out, name);
-            }
-            out.push(b'=');
-            push_quoted(&mut out, value);
-        }
-        out.push(b'}');
-        writeln!(out, " {} {}", GoFloat(sample.value), sample.timestamp_ms)
-            .expect("a Vec takes everything");
+        sorted.len() > 0
+    })
+}
+
+/// A line: the series with the labels that it lacks, value and time.
+fn push_sample(
+    out: &mut Vec<u8>,
+    labels: &Labels,
+    sample: Sample,
+    added: &BTreeMap<String, String>,
+) {
+    let name = labels.metric_name();
+    let mut separator = b'{';
+    if !is_plain(name, true) {
+        out.push(std::mem::replace(&mut separator, b','));
     }
-    out
+    push_name(out, name, true);
+    let own = labels.iter().filter(|(name, _)| *name != METRIC_NAME);
+    let lacking = added.iter().filter(|(name, _)| labels.get(name).is_none());
+    for (name, value) in own.chain(lacking.map(|(name, value)| (name.as_str(), value.as_str()))) {
+        out.push(std::mem::replace(&mut separator, b','));
+        push_name(out, name, false);
+        out.push(b'=');
+        push_quoted(out, value);
+    }
+    out.push(b'}');
+    writeln!(out, " {} {}", GoFloat(sample.value), sample.timestamp_ms)
+        .expect("a Vec takes everything");
+}
+
+/// A name, in quotes if it needs them.
+fn push_name(out: &mut Vec<u8>, name: &str, colons: bool) {
+    if is_plain(name, colons) {
+        out.extend_from_slice(name.as_bytes());
+    } else {
+        push_quoted(out, name);
+    }
 }
 
 /// Whether a name needs no quotes; only those of metrics may have colons.
@@ -157,7 +169,7 @@ mod tests {
             (Labels::from_pairs([("nameless", "x")]), sample(9, 1.0)),
         ]);
         let external = BTreeMap::from([("site".to_owned(), "s".to_owned())]);
-        let text = String::from_utf8(page(&samples, &external)).unwrap();
+        let text = String::from_utf8(page(samples, &external).body.to_vec()).unwrap();
         assert_eq!(
             text,
             "# TYPE \"a.b\" untyped\n\

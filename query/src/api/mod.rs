@@ -23,6 +23,7 @@ pub mod remote_read;
 mod response;
 pub mod search;
 pub mod series;
+mod spread;
 pub mod time;
 mod tree_json;
 mod value_json;

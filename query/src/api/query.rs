@@ -2,17 +2,19 @@
 //! text of a query alone.
 
 use tidemark_core::model::time::TimestampMs;
+use tidemark_core::shards::Shards;
 
 use super::arrow::{self, ARROW};
 use super::json;
 use super::params::{Params, bad_data, invalid};
-use super::response::{Notes, Response, failure, success, success_in_pieces};
+use super::response::{Notes, OPEN, Response, close, failure, success, success_in_pieces};
+use super::spread::{self, Spread};
 use super::tree_json::tree;
-use super::value_json::QueryData;
+use super::value_json::{self, QueryData};
 use crate::parser::ast::Expr;
 use crate::parser::quote::quoted;
 use crate::parser::{ParserOptions, parse, pretty};
-use crate::value::{ErrorType, QueryError, QueryResult};
+use crate::value::{ErrorType, QueryError, QueryResult, Value};
 
 /// Most steps between the start and the end of a range query.
 pub const STEPS_MAX: i64 = 11_000;
@@ -171,11 +173,12 @@ impl Format {
     }
 }
 
-/// Renders what the engine gave.
+/// Renders what the engine gave; the text of a large matrix on all cores of `shards`.
 pub fn answer(
     result: Result<QueryResult, QueryError>,
     settings: &QuerySettings,
     format: Format,
+    shards: &Shards,
 ) -> Response {
     let QueryResult { mut value, mut warnings, infos, mut stats } = match result {
         Ok(result) => result,
@@ -196,6 +199,16 @@ pub fn answer(
         return arrow::answer(value, &warnings, &infos).unwrap_or_else(|error| {
             failure(&QueryError::new(ErrorType::Internal, error.to_string()))
         });
+    }
+    if let Value::Matrix(matrix) = &mut value
+        && spread::pays(matrix, shards)
+    {
+        let (mut head, mut tail) = (OPEN.to_vec(), b"]".to_vec());
+        json::raw(&mut head, r#"{"resultType":"matrix","result":["#);
+        value_json::write_end(&mut tail, stats.as_ref(), explain.as_deref());
+        close(&mut tail, Notes { warnings: &warnings, infos: &infos });
+        let spread = Spread::new(shards.clone(), std::mem::take(matrix), tail);
+        return Response::spread(head, spread);
     }
     let mut data = QueryData::new(value, stats, explain);
     success_in_pieces(warnings, infos, move |out| data.write(out))
@@ -226,7 +239,8 @@ mod tests {
     use tidemark_core::model::labels::Labels;
 
     use super::*;
-    use crate::value::{QueryStats, SampleValue, Value, VectorSample};
+    use crate::value::{QueryStats, SampleValue, VectorSample};
+    use tidemark_core::runtime::sim;
 
     fn range_error(query: &str) -> String {
         RangeRequest::new(&Params::parse(query, b"")).unwrap_err().message
@@ -293,7 +307,9 @@ mod tests {
             infos: vec![],
             stats: QueryStats::default(),
         };
-        let answer = answer(Ok(result), &request.settings, Format::Json);
+        let answer = sim::run(1, async move {
+            answer(Ok(result), &request.settings, Format::Json, &Shards::local(Vec::new()))
+        });
         let text = String::from_utf8(answer.body.to_vec()).unwrap();
         assert!(text.contains(r#""result":[{"metric":{},"value":[0,"1"]}],"stats""#), "{text}");
         assert!(text.contains(r#"["results truncated due to limit","value \"yes\" for"#), "{text}");

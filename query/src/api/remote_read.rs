@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! request   snappy block: ReadRequest
-//! samples   snappy block: ReadResponse                                    (accepted by every client)
+//! samples   snappy block: ReadResponse                                    (accepted by every client), see `sampled`
 //! chunks    frame | frame | ...    length: uvarint | CRC-32C: u32 BE | ChunkedReadResponse
 //! ```
 //!
 //! A client says which of the two it takes, the one it likes best first. Chunks are bit for bit Prometheus' own, so that it
 //! keeps them as they come. Native histograms travel as samples only: an answer that has any is given as samples.
 
+mod sampled;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -22,10 +23,7 @@ use tidemark_core::model::matcher::{MatchOp, Matcher};
 use tidemark_core::model::time::TimeRange;
 use tidemark_core::shards::Shards;
 
-use self::wire::{
-    Chunk, ChunkedReadResponse, ChunkedSeries, Label, Query, QueryResult, ReadRequest,
-    ReadResponse, Sample, TimeSeries,
-};
+use self::wire::{Chunk, ChunkedReadResponse, ChunkedSeries, Label, Query, ReadRequest};
 use super::raw::gather;
 use super::response::Response;
 use crate::budget::Budget;
@@ -92,11 +90,7 @@ async fn answer(body: &[u8], shards: &Shards, reading: &Reading) -> Result<Respo
     if known == Some(&STREAMED_XOR_CHUNKS) && !has_histograms {
         return Ok(streamed(results));
     }
-    let plain = sampled(results).encode_to_vec();
-    let body = snap::raw::Encoder::new().compress_vec(&plain);
-    let body = body.map_err(|error| (500, error.to_string()))?;
-    let response = Response::whole(200, PROTOBUF, body);
-    Ok(Response { content_encoding: Some("snappy"), ..response })
+    sampled::answer(results).await
 }
 
 /// Reads a request; its length is looked at before memory is taken for it.
@@ -143,24 +137,6 @@ fn named(labels: &Labels) -> Vec<Label> {
 }
 
 type Results = Vec<BTreeMap<Labels, SampleColumns>>;
-
-fn sampled(results: Results) -> ReadResponse {
-    let series = |(labels, columns): (Labels, SampleColumns)| {
-        let mut out = TimeSeries { labels: named(&labels), ..TimeSeries::default() };
-        for (i, (&timestamp, &value)) in columns.timestamps.iter().zip(&columns.values).enumerate()
-        {
-            match columns.histograms.get(i).and_then(Option::as_ref) {
-                Some(histogram) => out.histograms.push(wire::histogram(timestamp, histogram)),
-                None => out.samples.push(Sample { value, timestamp }),
-            }
-        }
-        out
-    };
-    let result = |found: BTreeMap<Labels, SampleColumns>| QueryResult {
-        timeseries: found.into_iter().map(series).collect(),
-    };
-    ReadResponse { results: results.into_iter().map(result).collect() }
-}
 
 /// Frames of one series each; a series of many chunks has several. Each series is encoded when the client is ready for it.
 fn streamed(results: Results) -> Response {

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use super::json;
+use super::spread::Spread;
 use crate::limits::PIECE_BYTES;
 use crate::value::QueryError;
 
@@ -37,8 +38,14 @@ impl Response {
     ) -> Self {
         let mut first = Vec::new();
         let more = write(&mut first);
-        let rest = more.then(|| Rest(Box::new(write)));
+        let rest = more.then(|| Rest(Maker::Here(Box::new(write))));
         Response { status: 200, content_type, content_encoding: None, body: first.into(), rest }
+    }
+
+    /// An answer in JSON that begins with `head` and goes on with what all cores write.
+    pub(super) fn spread(head: Vec<u8>, spread: Spread) -> Self {
+        let rest = Some(Rest(Maker::Everywhere(Box::new(spread))));
+        Response { rest, ..Response::whole(200, JSON, head) }
     }
 }
 
@@ -46,12 +53,26 @@ impl Response {
 type WritePiece = dyn FnMut(&mut Vec<u8>) -> bool;
 
 /// Makes the rest of a body.
-pub struct Rest(Box<WritePiece>);
+pub struct Rest(Maker);
+
+enum Maker {
+    /// On this core, piece by piece.
+    Here(Box<WritePiece>),
+    /// On all cores.
+    Everywhere(Box<Spread>),
+}
 
 impl Rest {
-    /// Appends the next piece; whether there is more.
-    pub fn write(&mut self, out: &mut Vec<u8>) -> bool {
-        (self.0)(out)
+    /// The next piece, which may be empty, and whether there is more.
+    pub async fn next(&mut self) -> (Vec<u8>, bool) {
+        match &mut self.0 {
+            Maker::Here(write) => {
+                let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 16);
+                let more = write(&mut piece);
+                (piece, more)
+            }
+            Maker::Everywhere(spread) => spread.next().await,
+        }
     }
 }
 
@@ -124,9 +145,9 @@ pub(super) fn success_list<T: 'static>(
     })
 }
 
-const OPEN: &[u8] = br#"{"status":"success","data":"#;
+pub(super) const OPEN: &[u8] = br#"{"status":"success","data":"#;
 
-fn close(out: &mut Vec<u8>, notes: Notes<'_>) {
+pub(super) fn close(out: &mut Vec<u8>, notes: Notes<'_>) {
     write_notes(out, "warnings", "warning", notes.warnings);
     write_notes(out, "infos", "info", notes.infos);
     out.push(b'}');
@@ -157,6 +178,8 @@ fn write_notes(out: &mut Vec<u8>, member: &str, word: &str, notes: &[String]) {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::value::ErrorType;
 
@@ -187,8 +210,8 @@ mod tests {
         let mut more = true;
         while more {
             let before = all.len();
-            let mut piece = Vec::new();
-            more = rest.write(&mut piece);
+            let piece;
+            (piece, more) = rest.next().now_or_never().unwrap();
             all.extend_from_slice(&piece);
             assert!(all.len() - before < PIECE_BYTES + 100);
             pieces += 1;

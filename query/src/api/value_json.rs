@@ -92,17 +92,22 @@ impl QueryData {
         if !self.value.write(out) {
             return true;
         }
-        if let Some(stats) = &self.stats {
-            json::raw(out, r#","stats":"#);
-            write_stats(out, stats);
-        }
-        if let Some(explain) = &self.explain {
-            json::raw(out, r#","explain":"#);
-            write_explain(out, explain);
-        }
-        out.push(b'}');
+        write_end(out, self.stats.as_ref(), self.explain.as_deref());
         false
     }
+}
+
+/// What comes after the result.
+pub(super) fn write_end(out: &mut Vec<u8>, stats: Option<&QueryStats>, explain: Option<&Explain>) {
+    if let Some(stats) = stats {
+        json::raw(out, r#","stats":"#);
+        write_stats(out, stats);
+    }
+    if let Some(explain) = explain {
+        json::raw(out, r#","explain":"#);
+        write_explain(out, explain);
+    }
+    out.push(b'}');
 }
 
 impl Unwritten {

@@ -14,7 +14,12 @@ async fn instant(engine: &Engine, query: &str) -> Response {
     };
     let settings = &request.settings;
     let options = QueryOptions::default();
-    answer(engine.instant(&settings.query, request.time_ms, &options).await, settings, Format::Json)
+    answer(
+        engine.instant(&settings.query, request.time_ms, &options).await,
+        settings,
+        Format::Json,
+        engine.shards(),
+    )
 }
 
 async fn range(engine: &Engine, query: &str) -> Response {
@@ -25,7 +30,12 @@ async fn range(engine: &Engine, query: &str) -> Response {
     let (start, end, step) = (request.start_ms, request.end_ms, request.step_ms);
     let settings = &request.settings;
     let options = QueryOptions::default();
-    answer(engine.range(&settings.query, start, end, step, &options).await, settings, Format::Json)
+    answer(
+        engine.range(&settings.query, start, end, step, &options).await,
+        settings,
+        Format::Json,
+        engine.shards(),
+    )
 }
 
 fn check(response: &Response, status: u16, body: &str) {

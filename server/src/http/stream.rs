@@ -1,7 +1,7 @@
 //! A body that is made as it is sent: one task makes pieces and compresses them, the connection takes them.
 //!
 //! ```text
-//! Rest::write --> Packer (zstd, gzip or nothing) --> a channel of PIECES_WAITING --> hyper --> socket
+//! Rest::next --> Packer (zstd, gzip or nothing) --> a channel of PIECES_WAITING --> hyper --> socket
 //! ```
 //!
 //! A client that does not read leaves the channel full, and the maker waits; one that hangs up drops the receiver, and with it the
@@ -19,7 +19,6 @@ use futures_util::stream::{self, LocalBoxStream, Stream as _, StreamExt as _};
 use tidemark_core::runtime::mailbox::local::{Receiver, channel};
 use tidemark_core::runtime::{Task, spawn, yield_if_needed};
 use tidemark_query::api::Rest;
-use tidemark_query::limits::PIECE_BYTES;
 
 use crate::limits::{COMPRESSED_STEP_BYTES, PIECES_WAITING, ZSTD_LEVEL};
 
@@ -124,8 +123,8 @@ impl Pieces {
         let maker = spawn(async move {
             let mut more = true;
             while more {
-                let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 16);
-                more = rest.write(&mut piece);
+                let piece;
+                (piece, more) = rest.next().await;
                 let packed = packer.pack(piece.into());
                 if !packed.is_empty() && sender.send(packed).await.is_err() {
                     return;

@@ -32,12 +32,14 @@ pub(super) struct LabelMatcher {
     pub(super) value: String,
 }
 
+#[cfg(test)] // it is written field by field
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ReadResponse {
     #[prost(message, repeated, tag = "1")]
     pub(super) results: Vec<QueryResult>,
 }
 
+#[cfg(test)] // it is written field by field
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct QueryResult {
     #[prost(message, repeated, tag = "1")]

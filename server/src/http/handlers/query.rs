@@ -96,13 +96,13 @@ fn ended(
     running: Running,
     result: Result<QueryResult, QueryError>,
     settings: &QuerySettings,
-    format: Format,
+    (format, shards): (Format, &Shards),
 ) -> Response {
     match &result {
         Ok(result) => running.end(Some(&result.stats), None),
         Err(error) => running.end(None, Some(&error.message)),
     }
-    api::query::answer(result, settings, format)
+    api::query::answer(result, settings, format, shards)
 }
 
 /// An expression at one time.
@@ -117,7 +117,7 @@ pub(crate) async fn instant(node: Rc<Node>, request: Request) -> Answer {
         let running = node.queries.begin(listed(settings, [asked.time_ms, asked.time_ms, 0]));
         let engine = node.engine().over(shards);
         let result = engine.instant(&settings.query, asked.time_ms, &options(settings)).await;
-        ended(running, result, settings, format)
+        ended(running, result, settings, (format, engine.shards()))
     })
     .await
 }
@@ -135,7 +135,7 @@ pub(crate) async fn range(node: Rc<Node>, request: Request) -> Answer {
         let running = node.queries.begin(listed(settings, [start, end, step]));
         let engine = node.engine().over(shards);
         let result = engine.range(&settings.query, start, end, step, &options(settings)).await;
-        ended(running, result, settings, format)
+        ended(running, result, settings, (format, engine.shards()))
     })
     .await
 }
