@@ -2,12 +2,13 @@
 
 use tidemark_ingest::discovery::clouds::aws::AwsOptions;
 use tidemark_ingest::discovery::clouds::aws::ec2::Ec2;
+use tidemark_ingest::discovery::clouds::aws::ecs::Ecs;
 use tidemark_ingest::discovery::clouds::aws::lightsail::Lightsail;
 use tidemark_ingest::discovery::clouds::azure::{Azure, AzureOptions, Method};
 use tidemark_ingest::discovery::clouds::openstack::{Login, OpenStack, Role};
 use tidemark_ingest::discovery::clouds::ovhcloud::{OvhCloud, OvhCloudOptions};
 use tidemark_ingest::discovery::clouds::{
-    digitalocean, gce, hetzner, ionos, linode, scaleway, stackit, triton, vultr,
+    digitalocean, gce, hetzner, ionos, linode, outscale, scaleway, stackit, triton, vultr,
 };
 
 use super::http::HttpAsk;
@@ -15,9 +16,10 @@ use super::mechanisms::{Context, Start};
 use super::provider::Running;
 use super::refreshed::{asking, filters, refreshed};
 use crate::config::discovery::{
-    AwsSdConfig, AzureSdConfig, DigitalOceanSdConfig, Ec2SdConfig, GceSdConfig, HetznerSdConfig,
-    IonosSdConfig, LightsailSdConfig, LinodeSdConfig, OpenStackSdConfig, OvhCloudSdConfig,
-    ScalewaySdConfig, StackitSdConfig, TritonSdConfig, VultrSdConfig,
+    AwsSdConfig, AzureSdConfig, DigitalOceanSdConfig, Ec2SdConfig, EcsSdConfig, GceSdConfig,
+    HetznerSdConfig, IonosSdConfig, LightsailSdConfig, LinodeSdConfig, OpenStackSdConfig,
+    OutscaleSdConfig, OvhCloudSdConfig, ScalewaySdConfig, StackitSdConfig, TritonSdConfig,
+    VultrSdConfig,
 };
 use crate::config::http_client::{HttpClientConfig, TlsConfig};
 
@@ -46,6 +48,7 @@ refreshed! {
         port: c.port,
     };
     Ec2SdConfig: |c| &c.http => Ec2::new(aws_options!(c), c.port, filters(&c.filters));
+    EcsSdConfig: |c| &c.http => Ecs::new(aws_options!(c), c.port, c.clusters.clone());
     GceSdConfig: |c| &HttpClientConfig::default() => gce::Gce {
         project: c.project.clone(),
         zone: c.zone.clone(),
@@ -66,6 +69,13 @@ refreshed! {
     LightsailSdConfig: |c| &c.http => Lightsail::new(aws_options!(c), c.port);
     LinodeSdConfig: |c| &c.http => linode::Linode::new(c.port, &c.region, &c.tag_separator);
     OpenStackSdConfig: |c| &with_tls(&c.tls_config) => openstack(c);
+    OutscaleSdConfig: |c| &c.http => outscale::Outscale {
+        endpoint: c.endpoint.to_string(),
+        region: c.region.clone(),
+        access_key: c.access_key.clone(),
+        secret_key: (c.secret_key.reveal().to_owned(), c.secret_key_file.clone()),
+        port: c.port,
+    };
     OvhCloudSdConfig: |c| &HttpClientConfig::default() => OvhCloud::new(OvhCloudOptions {
         endpoint: c.endpoint.to_string(),
         application_key: c.application_key.clone(),
@@ -112,8 +122,12 @@ impl Start for AwsSdConfig {
                 let mechanism = Ec2::new(options, self.port, filters(&self.filters));
                 Ok(asking(mechanism, client, every, context))
             }
+            "ecs" => {
+                let mechanism = Ecs::new(options, self.port, self.clusters.clone());
+                Ok(asking(mechanism, client, every, context))
+            }
             "lightsail" => Ok(asking(Lightsail::new(options, self.port), client, every, context)),
-            role => Err(format!("role {role:?} is not supported, only ec2 and lightsail")),
+            role => Err(format!("role {role:?} is not supported, only ec2, ecs and lightsail")),
         }
     }
 }

@@ -6,11 +6,11 @@ use super::provider::{Feed, Running};
 use super::stats::Stats;
 use crate::config::discovery::{
     AwsSdConfig, AzureSdConfig, ConsulSdConfig, DigitalOceanSdConfig, Discovery, DnsSdConfig,
-    DockerSdConfig, DockerSwarmSdConfig, Ec2SdConfig, EurekaSdConfig, FileSdConfig, GceSdConfig,
-    HetznerSdConfig, HttpSdConfig, IonosSdConfig, KubernetesSdConfig, KumaSdConfig,
+    DockerSdConfig, DockerSwarmSdConfig, Ec2SdConfig, EcsSdConfig, EurekaSdConfig, FileSdConfig,
+    GceSdConfig, HetznerSdConfig, HttpSdConfig, IonosSdConfig, KubernetesSdConfig, KumaSdConfig,
     LightsailSdConfig, LinodeSdConfig, MarathonSdConfig, NomadSdConfig, OpenStackSdConfig,
-    OvhCloudSdConfig, PuppetDbSdConfig, ScalewaySdConfig, StackitSdConfig, TritonSdConfig,
-    UyuniSdConfig, VultrSdConfig,
+    OutscaleSdConfig, OvhCloudSdConfig, PuppetDbSdConfig, ScalewaySdConfig, StackitSdConfig,
+    TritonSdConfig, UyuniSdConfig, VultrSdConfig,
 };
 
 /// What a discoverer's task is given.
@@ -71,6 +71,7 @@ mechanisms! {
     "docker": Docker from docker_sd_configs: DockerSdConfig;
     "dockerswarm": DockerSwarm from dockerswarm_sd_configs: DockerSwarmSdConfig;
     "ec2": Ec2 from ec2_sd_configs: Ec2SdConfig;
+    "ecs": Ecs from ecs_sd_configs: EcsSdConfig;
     "eureka": Eureka from eureka_sd_configs: EurekaSdConfig;
     "file": File from file_sd_configs: FileSdConfig;
     "gce": Gce from gce_sd_configs: GceSdConfig;
@@ -84,6 +85,7 @@ mechanisms! {
     "marathon": Marathon from marathon_sd_configs: MarathonSdConfig;
     "nomad": Nomad from nomad_sd_configs: NomadSdConfig;
     "openstack": OpenStack from openstack_sd_configs: OpenStackSdConfig;
+    "outscale": Outscale from outscale_sd_configs: OutscaleSdConfig;
     "ovhcloud": OvhCloud from ovhcloud_sd_configs: OvhCloudSdConfig;
     "puppetdb": PuppetDb from puppetdb_sd_configs: PuppetDbSdConfig;
     "scaleway": Scaleway from scaleway_sd_configs: ScalewaySdConfig;

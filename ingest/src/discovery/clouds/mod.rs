@@ -10,6 +10,7 @@ pub mod hetzner;
 pub mod ionos;
 pub mod linode;
 pub mod openstack;
+pub mod outscale;
 pub mod ovhcloud;
 pub mod scaleway;
 pub mod stackit;

@@ -44,7 +44,25 @@ impl AwsSdConfig {
 }
 
 section! {
-    /// ECS, MSK and `ElastiCache` clusters.
+    /// Tasks of ECS clusters.
+    EcsSdConfig {
+        region: String,
+        endpoint: Address,
+        access_key: String,
+        secret_key: Secret,
+        profile: String,
+        role_arn: String,
+        external_id: String,
+        clusters: Vec<String>,
+        port: u16 = 80,
+        refresh_interval: Duration = MINUTE,
+        request_concurrency: u32 = 20,
+    }
+    inline { http: HttpClientConfig }
+}
+
+section! {
+    /// MSK and `ElastiCache` clusters.
     AwsClustersSdConfig {
         region: String,
         endpoint: Address,

@@ -39,7 +39,7 @@ section! {
         docker_sd_configs: Vec<DockerSdConfig>,
         dockerswarm_sd_configs: Vec<DockerSwarmSdConfig>,
         ec2_sd_configs: Vec<Ec2SdConfig>,
-        ecs_sd_configs: Vec<AwsClustersSdConfig>,
+        ecs_sd_configs: Vec<EcsSdConfig>,
         elasticache_sd_configs: Vec<AwsClustersSdConfig>,
         eureka_sd_configs: Vec<EurekaSdConfig>,
         file_sd_configs: Vec<FileSdConfig>,

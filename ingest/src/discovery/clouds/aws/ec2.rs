@@ -11,7 +11,8 @@ use super::{AwsOptions, Session};
 use crate::limits::{DISCOVERY_PAGES_MAX, DISCOVERY_TARGETS_MAX};
 use crate::scrape::TargetGroup;
 
-const VERSION: (&str, &str) = ("Version", "2016-11-15");
+/// The version of EC2's API that is spoken.
+pub(super) const VERSION: (&str, &str) = ("Version", "2016-11-15");
 
 /// Labels whose value is the text of an element of the instance.
 const TEXTS: [(&str, &str); 7] = [
@@ -151,7 +152,10 @@ impl Ec2 {
 }
 
 /// The elements of a list.
-fn items<'a, 'input>(node: Node<'a, 'input>, list: &str) -> impl Iterator<Item = Node<'a, 'input>> {
+pub(super) fn items<'a, 'input>(
+    node: Node<'a, 'input>,
+    list: &str,
+) -> impl Iterator<Item = Node<'a, 'input>> {
     child(node, list).into_iter().flat_map(|list| children(list, "item"))
 }
 

@@ -1,9 +1,10 @@
-//! Amazon's services: who asks ([`credentials`]), how a request is signed ([`sigv4`]), and what is found ([`ec2`], [`lightsail`]).
+//! Amazon's services: who asks ([`credentials`]), how a request is signed ([`sigv4`]), and what is found ([`ec2`], [`ecs`], [`lightsail`]).
 //!
 //! The signature is forty lines over `ring`'s HMAC; `aws-sigv4` and what reads credentials with it bring some thirty crates.
 
 pub(crate) mod credentials;
 pub mod ec2;
+pub mod ecs;
 pub mod lightsail;
 pub(crate) mod sigv4;
 
