@@ -1,7 +1,9 @@
 //! A label that explodes: what exists is not touched, the offender is named, and the explorer shows who has how much.
+//!
+//! `TIDEMARK_EXPLOSION_PER_MINUTE` says how many new values the label has in a minute, `TIDEMARK_EXPLOSION_SECONDS` how long.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -15,37 +17,72 @@ fn job(name: &str, exporter: &Exporter, more: &str) -> String {
     format!("- {{job_name: {name}, static_configs: [{{targets: ['{address}']}}]{more}}}\n")
 }
 
-#[test]
-fn an_exploding_label_touches_nothing_that_exists() {
-    let scrapes = Arc::new(AtomicU64::new(0));
-    let count = Arc::clone(&scrapes);
+/// Series of the calm target, each of which a query must see all the time.
+const CALM: usize = 100;
+
+/// What the server may hold at most while a label explodes, well above what it holds at rest.
+const RSS_BYTES_MAX: u64 = 900 << 20;
+
+fn asked(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// A target with a label that has `values` new values in every scrape, and one that stays as it is; the configuration of both.
+fn explosion(values: u64) -> (String, [Exporter; 2]) {
+    let scrapes = AtomicU64::new(0);
     let exploding = Exporter::start(move |_| {
-        let n = count.fetch_add(1, Ordering::Relaxed);
-        let lines = (0..50).map(|i| format!("hits{{session=\"{n}-{i}\"}} 1\n"));
+        let n = scrapes.fetch_add(1, Ordering::Relaxed);
+        let lines = (0..values).map(|i| format!("hits{{session=\"{n}-{i}\"}} 1\n"));
         Answer::Metrics(format!("steady {n}\n{}", lines.collect::<String>()))
     });
-    let calm = Exporter::with_text("calm 1\n");
+    let lines = (0..CALM).map(|i| format!("calm{{i=\"{i}\"}} 1\n"));
+    let calm = Exporter::with_text(&lines.collect::<String>());
     let config = format!("{CONFIG}{}{}", job("exploding", &exploding, ""), job("calm", &calm, ""));
+    (config, [exploding, calm])
+}
+
+#[test]
+fn an_exploding_label_touches_nothing_that_exists() {
+    let per_scrape = asked("TIDEMARK_EXPLOSION_PER_MINUTE", 6_000) / 120;
+    let lasting = Duration::from_secs(asked("TIDEMARK_EXPLOSION_SECONDS", 3));
+    let (config, _targets) = explosion(per_scrape);
+    let session = format!("label=session:active={}", per_scrape + 10);
     let limits =
-        ["--cardinality.limit=label=session:active=60", "--cardinality.limit=job=calm:active=1000"];
+        [&*format!("--cardinality.limit={session}"), "--cardinality.limit=job=calm:active=1000"];
     let tidemark = Tidemark::start_with(&config, &limits);
     let url = tidemark.url();
-    let refused = eventually("something is refused", || {
-        let status = api(url, "/api/v1/cardinality/limits", &[]);
-        status["limits"][0]["refused"].as_u64().filter(|refused| *refused > 100)
+    let status = || api(url, "/api/v1/cardinality/limits", &[])["limits"].clone();
+    eventually("values are refused", || {
+        status()[0]["refused"].as_u64().filter(|refused| *refused > 2 * per_scrape)
     });
-    assert!(refused > 0);
+    eventually("the calm target is scraped", || value(url, "calm"));
     let before = value(url, "steady").expect("a series of the exploding target");
+    let (began, mut slowest) = (Instant::now(), Duration::ZERO);
+    while began.elapsed() < lasting {
+        let asked = Instant::now();
+        assert_eq!(value(url, "sum(calm)"), Some(CALM as f64));
+        slowest = slowest.max(asked.elapsed());
+        assert!(tidemark.server.usage().rss_bytes < RSS_BYTES_MAX);
+        std::thread::sleep(Duration::from_millis(50));
+    }
     eventually("it keeps flowing", || value(url, "steady").filter(|now| *now > before + 2.0));
     assert_eq!(value(url, r#"up{job="exploding"}"#), Some(1.0));
-    assert_eq!(value(url, "calm"), Some(1.0));
-    let status = api(url, "/api/v1/cardinality/limits", &[]);
-    assert_eq!(status["limits"][0]["limit"], "label=session:active=60");
-    assert_eq!(status["limits"][1]["refused"], 0);
-    assert_eq!(status["limits"][0]["offenders"][0]["name"], "metric hits of job exploding");
-    let refused = tidemark.get("/metrics").text();
-    let line = refused.lines().find(|l| l.contains("cardinality_limit")).expect("a counter");
+    let status = status();
+    assert_eq!(status[0]["limit"], session);
+    assert_eq!(status[1]["refused"], 0);
+    assert_eq!(status[0]["offenders"][0]["name"], "metric hits of job exploding");
+    let log = tidemark.server.log();
+    assert!(
+        log.contains("past a cardinality limit") && log.contains("metric hits of job exploding")
+    );
+    let metrics = tidemark.get("/metrics").text();
+    let line = metrics.lines().find(|l| l.contains("cardinality_limit")).expect("a counter");
     assert!(!line.ends_with(" 0"), "{line}");
+    let peak_mib = tidemark.server.usage().rss_peak_bytes >> 20;
+    println!(
+        "{per_scrape} new values a scrape: {} refused, slowest query {slowest:?}, peak {peak_mib} MiB",
+        status[0]["refused"]
+    );
 }
 
 #[test]
