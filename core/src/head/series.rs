@@ -56,6 +56,8 @@ pub enum Verdict {
     Duplicate,
     /// It has the time of the newest sample and another value.
     Conflict,
+    /// It has the time of the newest sample, whose value only a chunk file holds.
+    Unclear,
     /// It is older than the newest sample.
     OutOfOrder,
 }
@@ -73,11 +75,13 @@ impl Series {
         self.open.last().map(|(last, _)| last)
     }
 
-    /// What appending `sample` would do. A repeated time is held to be a repeated sample where the value is not at hand.
+    /// What appending `sample` would do.
     #[inline]
     pub fn judge(&self, sample: Sample) -> Verdict {
         let Some((last_ms, value)) = self.open.last() else { return Verdict::Append };
-        let value = if self.last_value_known { value } else { sample.value };
+        if last_ms == sample.timestamp_ms && !self.last_value_known {
+            return Verdict::Unclear;
+        }
         judge(Sample { timestamp_ms: last_ms, value }, sample)
     }
 

@@ -121,7 +121,7 @@ fn stored_chunks_wait_for_their_series_and_replace_copies() {
     let judge = |t| unknown.series(0).unwrap().judge(samples([t])[0]);
     assert_eq!(
         (judge(20), judge(19), judge(21)),
-        (Verdict::Duplicate, Verdict::OutOfOrder, Verdict::Append)
+        (Verdict::Unclear, Verdict::OutOfOrder, Verdict::Append)
     );
 
     let mut copies = head_with(&[0]);

@@ -305,6 +305,17 @@ impl<'a> Admission<'a> {
                 }
                 Verdict::Duplicate => None,
                 Verdict::Conflict => Some(RefusalKind::DuplicateTimestamp),
+                Verdict::Unclear => {
+                    let number = number.expect("a series with samples has a number");
+                    let Some(stored) = &bounds.stored else {
+                        self.deferred.push(Deferred::new(number, sample, view.details));
+                        continue;
+                    };
+                    // What is damaged, or in a block by now, is held to be repeated.
+                    let there = stored.get(&(number, t)).map_or(sample.value, |value| *value);
+                    let conflict = there.to_bits() != sample.value.to_bits();
+                    conflict.then_some(RefusalKind::DuplicateTimestamp)
+                }
                 Verdict::OutOfOrder => {
                     let in_order = &self.kept[start..];
                     match self.late.judge(sample, in_order, late_from, &mut known, bounds) {

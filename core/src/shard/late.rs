@@ -384,6 +384,26 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_samples_are_compared_after_a_clean_stop() {
+        sim::run(6, async {
+            let disk = SimDisk::new(6);
+            let rows = [(0, 10_000, 1.0), (1, 10_000, 2.0)];
+            let shard = open(&disk).await;
+            shard.append(batch(&rows)).await.unwrap();
+            shard.close().await.unwrap();
+            let options = ShardOptions { out_of_order_window_ms: Arc::default(), ..options() };
+            let disk = disk.kill().disk();
+            let shard = Shard::open(disk, Path::new(DIRECTORY), options).await.unwrap();
+            let again = [(0, 10_000, 1.0), (1, 10_000, 7.0), (1, 20_000, 3.0)];
+            let outcome = shard.append(batch(&again)).await.unwrap();
+            let conflicts = outcome.refused_as(RefusalKind::DuplicateTimestamp);
+            assert_eq!((outcome.appended, outcome.duplicates, conflicts), (1, 1, 1), "{outcome:?}");
+            let found = read_all(&shard, TimeRange::ALL).await.unwrap();
+            assert_eq!(found, model(&[rows[0], rows[1], again[2]], TimeRange::ALL));
+        });
+    }
+
+    #[test]
     fn what_is_deferred_stays_in_the_window_that_its_batch_found() {
         sim::run(5, async {
             let disk = SimDisk::new(5);
