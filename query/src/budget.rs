@@ -3,8 +3,8 @@
 //! One budget is shared by all parts of a query on all cores; its numbers are atomics that only ever say "stop", so
 //! nobody waits for anybody.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use tidemark_core::runtime::clock::Instant;
 
@@ -52,6 +52,24 @@ struct Inner {
     samples_read: AtomicU64,
     samples_seen: AtomicU64,
     canceled: AtomicBool,
+}
+
+/// The budgets of the queries that one core has begun: what they hold together.
+#[derive(Debug, Default)]
+pub struct Budgets(Vec<Weak<Inner>>);
+
+impl Budgets {
+    /// A query begins.
+    pub fn watch(&mut self, budget: &Budget) {
+        self.0.retain(|running| running.strong_count() > 0);
+        self.0.push(Arc::downgrade(&budget.0));
+    }
+
+    /// Bytes that all queries under way hold.
+    pub fn bytes(&self) -> u64 {
+        let running = self.0.iter().filter_map(Weak::upgrade);
+        running.map(|budget| budget.bytes.load(Ordering::Relaxed)).sum()
+    }
 }
 
 impl Budget {

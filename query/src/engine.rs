@@ -20,7 +20,7 @@ use tidemark_core::runtime::{self, Queue};
 use tidemark_core::shard::Shard;
 use tidemark_core::shards::Shards;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Budgets};
 use crate::cache::{Kept, Key, Known, ResultCache, eligible, join};
 use crate::eval::batch::{Batch, CellRef, Row, Steps};
 use crate::eval::calls::Output;
@@ -123,6 +123,7 @@ pub struct Engine {
     shards: Shards,
     options: EngineOptions,
     cache: Rc<RefCell<ResultCache>>,
+    running: Rc<RefCell<Budgets>>,
 }
 
 /// What a client asks.
@@ -139,7 +140,12 @@ impl Engine {
     /// An engine over these shards.
     pub fn new(shards: Shards, options: EngineOptions) -> Self {
         let cache = Rc::new(RefCell::new(ResultCache::new(options.cache_bytes)));
-        Engine { shards, options, cache }
+        Engine { shards, options, cache, running: Rc::default() }
+    }
+
+    /// Bytes that the queries under way hold, on all cores, and bytes of the answers that are kept.
+    pub fn memory(&self) -> (u64, u64) {
+        (self.running.borrow().bytes(), self.cache.borrow().bytes() as u64)
     }
 
     /// The shards it asks.
@@ -303,6 +309,7 @@ impl Engine {
         let timeout = options.timeout.map_or(self.options.timeout, |t| t.min(self.options.timeout));
         let deadline = began + timeout;
         let budget = Budget::new(self.options.samples_max, self.options.bytes_max, deadline);
+        self.running.borrow_mut().watch(&budget);
         let _cancel = budget.cancel_on_drop();
         let evaluator = Evaluator {
             shards: self.shards.clone(),

@@ -59,7 +59,8 @@ fn usable_bytes() -> Option<u64> {
     [total.map(|kib| kib * 1024), group].into_iter().flatten().min()
 }
 
-fn resident_bytes() -> Option<u64> {
+/// What the process holds of the machine's memory.
+pub(crate) fn resident_bytes() -> Option<u64> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
     Some(pages * PAGE_BYTES)

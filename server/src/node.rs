@@ -360,6 +360,11 @@ impl Node {
         tenant.map_or_else(|| self.shards().clone(), |tenant| self.shards().seen_by(tenant))
     }
 
+    /// Bytes that queries hold, and bytes of the answers that this core keeps.
+    pub(crate) fn query_memory(&self) -> (u64, u64) {
+        self.store().engine.borrow().as_ref().map(Engine::memory).unwrap_or_default()
+    }
+
     /// What answers PromQL.
     pub(crate) fn engine(&self) -> Engine {
         self.store()

@@ -545,6 +545,11 @@ impl Head {
         &self.counts
     }
 
+    /// Heap bytes of the records of series, of what finds them and of their labels.
+    pub fn series_bytes(&self) -> usize {
+        self.series.byte_len()
+    }
+
     /// Heap bytes of series, symbols and index, without the chunks.
     pub fn byte_len(&self) -> usize {
         self.symbols.byte_len()

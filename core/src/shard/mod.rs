@@ -24,6 +24,7 @@ mod hand_over;
 mod import;
 mod labels;
 mod late;
+mod memory;
 mod open;
 mod progress;
 mod recode;
@@ -57,6 +58,7 @@ use crate::wal::{Wal, WalOptions};
 
 pub use census::{Census, PairCount};
 pub use import::BlockImport;
+pub use memory::MemoryStats;
 pub use progress::ReplayProgress;
 pub use select::{Selection, Stretch};
 use stats::Counters;
@@ -129,6 +131,8 @@ struct Inner {
     payload: Cell<Vec<u8>>,
     /// The series that the next tick begins to examine for being idle.
     next_idle: Cell<u32>,
+    /// Memory, as far as it has to be walked through.
+    walk: memory::Walk,
     checkpoint_bytes: Cell<u64>,
     /// Samples that went to chunk files since the last checkpoint was begun.
     spilled_samples: Cell<u64>,

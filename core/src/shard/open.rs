@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use tracing::{info, warn};
 
+use super::memory::Walk;
 use super::progress::Teller;
 use super::stats::Counters;
 use super::{Inner, Shard, ShardOptions};
@@ -77,6 +78,7 @@ impl Shard {
             changes: RefCell::default(),
             payload: Cell::default(),
             next_idle: Cell::new(0),
+            walk: Walk::default(),
             checkpoint_bytes: Cell::new(checkpoint_bytes),
             spilled_samples: Cell::default(),
             checkpoint_wanted: Cell::new(false),

@@ -1,6 +1,6 @@
 //! What a shard tells about itself, for `/metrics` and `/api/v1/status/tsdb`.
 
-use super::Shard;
+use super::{MemoryStats, Shard};
 use crate::append::{AppendOutcome, RefusalKind};
 use crate::block::BlockMeta;
 use crate::chunks::CacheStats;
@@ -112,6 +112,8 @@ pub struct ShardStats {
     pub replayed_records: u64,
     /// Damaged places in the log that were found on opening.
     pub wal_damage: u64,
+    /// Where its memory is.
+    pub memory: MemoryStats,
 }
 
 /// A name and a number.
@@ -179,6 +181,7 @@ impl Shard {
             wal_bytes: wal.segments as u64 * shard.options.wal.segment_bytes,
             replayed_records: counters.replayed_records,
             wal_damage: counters.wal_damage,
+            memory: shard.memory(),
         }
     }
 

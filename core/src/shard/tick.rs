@@ -134,6 +134,7 @@ impl Inner {
         let first = self.next_idle.get();
         let end = series_end.min(first.saturating_add(IDLE_SERIES_PER_TICK));
         self.next_idle.set(if end == series_end { 0 } else { end });
+        self.walk_memory(first, end, end == series_end);
         self.seal_slice(first, end, newest_ms.saturating_sub(IDLE_MS))
     }
 

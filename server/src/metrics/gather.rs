@@ -1,5 +1,7 @@
 //! One report from every core, added up and written.
 
+use std::collections::BTreeMap;
+
 use tidemark_core::append::RefusalKind;
 use tidemark_core::runtime::executors::Stats as RuntimeStats;
 use tidemark_core::shard::ShardStats;
@@ -9,6 +11,7 @@ use tidemark_ingest::scrape::status::Health;
 use super::counters::Snapshot;
 use super::exposition::{Exposition, Kind};
 use super::process;
+use crate::memory::resident_bytes;
 use crate::node::{CoreGone, Node};
 
 /// What one core has to say.
@@ -20,6 +23,8 @@ struct Report {
     targets: [u64; 3],
     runtime: RuntimeStats,
     shards: Vec<ShardStats>,
+    /// Memory of the core that no shard holds, by part.
+    memory: [(&'static str, u64); 3],
 }
 
 impl Report {
@@ -34,7 +39,13 @@ impl Report {
             };
             targets[at] += 1;
         }
+        let (queries, result_cache) = node.query_memory();
         Report {
+            memory: [
+                ("known_series", node.known.borrow().byte_len() as u64),
+                ("queries", queries),
+                ("result_cache", result_cache),
+            ],
             counters: node.counters.snapshot(),
             connections: [
                 connections.open.get(),
@@ -71,6 +82,7 @@ pub(crate) async fn exposition(node: &Node) -> Result<Exposition, CoreGone> {
     scrapes(&mut text, &reports);
     let shards: Vec<&ShardStats> = reports.iter().flat_map(|report| &report.shards).collect();
     storage(&mut text, &shards);
+    memory(&mut text, &reports);
     text.single(
         "tidemark_memory_shedding",
         Kind::Gauge,
@@ -319,6 +331,28 @@ const SHARD_ROWS: &[ShardRow] = &[
         |s| s.wal_damage,
     ),
 ];
+
+/// Memory by part, and what remains of all that the process holds.
+fn memory(text: &mut Exposition, reports: &[Report]) {
+    let name = "tidemark_memory_bytes";
+    text.family(
+        name,
+        Kind::Gauge,
+        "Memory by what it is for; what remains of the process's is other.",
+    );
+    let mut parts: BTreeMap<&str, u64> = BTreeMap::new();
+    for report in reports {
+        let of_shards = report.shards.iter().flat_map(|shard| shard.memory.parts());
+        for (part, bytes) in of_shards.chain(report.memory) {
+            *parts.entry(part).or_default() += bytes;
+        }
+    }
+    let told: u64 = parts.values().sum();
+    let other = resident_bytes().unwrap_or(0).saturating_sub(told);
+    for (part, bytes) in parts.into_iter().chain([("other", other)]) {
+        text.sample(name, &[("part", part)], bytes);
+    }
+}
 
 fn storage(text: &mut Exposition, shards: &[&ShardStats]) {
     text.single(
