@@ -18,7 +18,7 @@ pub(crate) fn program(name: &str) -> PathBuf {
     })
 }
 
-fn repository() -> &'static Path {
+pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("server lies in the workspace")
 }
 
@@ -95,11 +95,11 @@ pub(crate) fn node_exporter() -> Component {
 }
 
 /// The Python that the tests use.
-fn interpreter() -> PathBuf {
+pub(crate) fn interpreter() -> PathBuf {
     let python = repository().join(".venv/bin/python");
     assert!(
         python.is_file(),
-        "there is no .venv with Flask and prometheus-client: scripts/test makes it"
+        "there is no .venv with Flask, prometheus-client and pyarrow: scripts/test makes it"
     );
     python
 }

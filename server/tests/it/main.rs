@@ -20,6 +20,7 @@ mod bad_requests;
 mod bad_targets;
 mod blocks;
 mod cardinality;
+mod columns;
 mod comparison;
 mod configuration;
 mod conformance;
