@@ -1,8 +1,8 @@
 //! Aggregations that pick rows and leave them as they are: `topk`, `bottomk`, `limitk`, `limit_ratio`.
 //!
 //! For each group and step some of the cells are kept, all others cleared. What is picked from the picks of parts is what
-//! is picked from the whole, so shards may pick first. Among equals the smaller label set wins; Prometheus leaves that
-//! to the order of its storage.
+//! is picked from the whole, so shards may pick first. Among equals the smaller label set wins, and groups come in the order
+//! of their labels; Prometheus leaves both to the order of its storage. Neither tells how many shards have picked.
 
 use std::cmp::Ordering;
 
@@ -41,10 +41,12 @@ pub fn pick(pick: &Pick, mut batch: Batch, notes: &mut Notes) -> Batch {
         members.resize_with(table.len(), Vec::new);
         members[group].push(i);
     }
+    let mut groups: Vec<_> = table.labels().iter().zip(&members).collect();
+    groups.sort_unstable_by_key(|(labels, _)| *labels);
     let mut order = Vec::new();
     let mut kept = Vec::new();
     let mut is_kept = vec![false; batch.rows.len()];
-    for group in &members {
+    for (_, group) in groups {
         for step in 0..batch.steps.count {
             kept.clear();
             kept.extend(group.iter().copied().filter(|i| batch.rows[*i].cells.is_present(step)));
@@ -175,6 +177,26 @@ mod tests {
         assert_eq!(names(AggregateOp::LimitK, 1.0), ["0"]);
         assert!(names(AggregateOp::LimitRatio, 0.0).is_empty());
         assert_eq!(names(AggregateOp::LimitRatio, 1.0).len(), 4);
+    }
+
+    #[test]
+    fn groups_come_in_the_order_of_their_labels() {
+        let row = |a: &str, b: &str, value: f64| Row {
+            labels: Labels::from_pairs([("a", a), ("b", b)]),
+            drop_name: false,
+            cells: Cells::from_floats(vec![value]),
+        };
+        let spec = Pick {
+            op: AggregateOp::TopK,
+            grouping: Grouping { labels: vec!["b".to_owned()], without: false },
+            param: [1.0].as_slice().into(),
+            pos: PosRange::default(),
+        };
+        let rows = vec![row("1", "z", 1.0), row("2", "y", 2.0), row("3", "z", 3.0)];
+        let picked = pick(&spec, Batch::new(Steps::instant(0), rows), &mut Notes::default());
+        let values: Vec<f64> = picked.rows.iter().map(|row| row.cells.floats()[0]).collect();
+        assert!(picked.ordered);
+        assert_eq!(values, [2.0, 3.0]);
     }
 
     #[test]

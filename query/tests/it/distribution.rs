@@ -144,6 +144,36 @@ proptest! {
     }
 }
 
+#[test]
+fn groups_come_in_one_order_whoever_picked() {
+    // At the instant, x is the smaller value of its group, z the first row of its; before the shards have picked, the first row
+    // of all belongs to z.
+    const JOBS: &str = "load 15s\n  b_total{job=\"z\",host=\"1\"} 0+1x4\n  \
+        b_total{job=\"z\",host=\"2\"} 5\n  b_total{job=\"x\",host=\"2\"} 0\n";
+    sim::run(1, async {
+        let query = QueryOptions::default();
+        for expression in [
+            r#"-(abs(topk by (job) (1, b_total{job!="y"})) * 2)"#,
+            "topk by (job) (1, b_total)",
+            "bottomk by (job) (2, b_total)",
+            "topk without (host) (1, rate(b_total[1m]) or b_total)",
+            "limitk by (job) (1, b_total)",
+            "limit_ratio by (job) (0.7, b_total)",
+            "sort(bottomk by (job) (1, b_total * 0))",
+            "sort_desc(topk by (job) (2, b_total * 0))",
+        ] {
+            let mut answers = Vec::new();
+            for shards in [1, 2, 5] {
+                let bench = bench(JOBS, shards, options()).await;
+                let answer = bench.engine().instant(expression, 75 * SECOND, &query).await;
+                answers.push(shown(answer.map(|a| a.value)));
+            }
+            assert_eq!(answers[0], answers[1], "{expression}");
+            assert_eq!(answers[0], answers[2], "{expression}");
+        }
+    });
+}
+
 const THOUSAND: &str = "load 1s\n  m{a=\"1\"} 0+1x999\n  m{a=\"2\"} 0+1x999\n";
 
 #[test]
