@@ -12,6 +12,7 @@ use tidemark_core::shard::Shard;
 
 use super::aggregate::{AggregateSpec, Groups, PartialGroups};
 use super::batch::{Batch, Row};
+use super::count_values::{CountSpec, ValueCounts};
 use super::histogram_stats;
 use super::notes::Notes;
 use super::row::{RowInput, RowOptions, RowScratch, evaluate};
@@ -30,6 +31,8 @@ pub enum Reduce {
     Nothing,
     /// They are aggregated: groups are the answer.
     Groups(AggregateSpec),
+    /// Their values are counted: a row for each group and value is the answer.
+    Values(CountSpec),
     /// Some are picked: what is picked from all shards is picked from what each of them picks.
     Pick(Pick),
 }
@@ -58,7 +61,7 @@ pub struct Fragment {
 /// What a shard answers.
 #[derive(Debug)]
 pub struct Gathered {
-    /// The rows, those that were picked or all; none if they were aggregated.
+    /// The rows, those that were picked or all; counts if values were counted; none if they were aggregated.
     pub rows: Vec<Row>,
     /// The groups, if rows were aggregated.
     pub groups: Option<PartialGroups>,
@@ -82,13 +85,35 @@ impl Gathered {
     }
 }
 
+/// What the rows of a shard become while they come.
+enum Reducing {
+    Rows,
+    Groups(Groups),
+    Values(ValueCounts),
+}
+
+impl Reducing {
+    fn new(reduce: &Reduce) -> Self {
+        match reduce {
+            Reduce::Nothing | Reduce::Pick(_) => Reducing::Rows,
+            Reduce::Groups(spec) => Reducing::Groups(Groups::new(spec.clone())),
+            Reduce::Values(spec) => Reducing::Values(ValueCounts::new(spec.clone())),
+        }
+    }
+
+    fn finish(self, gathered: &mut Gathered) {
+        match self {
+            Reducing::Rows => {}
+            Reducing::Groups(groups) => gathered.groups = Some(groups.into_partial()),
+            Reducing::Values(counts) => gathered.rows = counts.into_rows(),
+        }
+    }
+}
+
 /// Runs a fragment on one shard.
 pub async fn run(fragment: Arc<Fragment>, shard: &Shard) -> Result<Gathered, QueryError> {
     let mut gathered = Gathered::new();
-    let mut groups = match &fragment.reduce {
-        Reduce::Groups(spec) => Some(Groups::new(spec.clone())),
-        _ => None,
-    };
+    let mut reducing = Reducing::new(&fragment.reduce);
     let mut picking = Picking::new(&fragment);
     let watch = Stopwatch::new(fragment.timed);
     if let Some(range) = fragment.plan.time_range() {
@@ -123,25 +148,25 @@ pub async fn run(fragment: Arc<Fragment>, shard: &Shard) -> Result<Gathered, Que
             let labels = selection.labels(i);
             let told = told.map(|told| (told.cells, told.seen));
             let input = RowInput { labels, columns: &mut columns, told, options: fragment.options };
-            fragment.add_series(input, &mut scratch, &mut groups, &mut gathered)?;
+            fragment.add_series(input, &mut scratch, &mut reducing, &mut gathered)?;
             picking.pick_if_many(&mut gathered);
         }
         picking.pick(&mut gathered);
         gathered.seen = scratch.take_step_counts();
         gathered.notes.add_storage(selection.warnings());
     }
-    gathered.groups = groups.map(Groups::into_partial);
+    reducing.finish(&mut gathered);
     gathered.cost.seconds = watch.seconds();
     Ok(gathered)
 }
 
 impl Fragment {
-    /// One series, read, into the groups or the rows.
+    /// One series, read, into the groups, the counts or the rows.
     fn add_series(
         &self,
         mut input: RowInput<'_>,
         scratch: &mut RowScratch,
-        groups: &mut Option<Groups>,
+        reducing: &mut Reducing,
         gathered: &mut Gathered,
     ) -> Result<(), QueryError> {
         let labels = input.labels;
@@ -157,13 +182,16 @@ impl Fragment {
             return Ok(());
         }
         let drop_name = self.plan.drops_name();
-        if let Some(groups) = groups {
+        if let Reducing::Groups(groups) = reducing {
             let before = groups.byte_len();
             groups.add(labels, drop_name, &cells, &mut gathered.notes);
             return self.budget.hold_bytes(groups.byte_len() - before);
         }
         let drop_now = drop_name && !self.options.delayed_name_removal;
         let labels = if drop_now { without_metadata(labels) } else { labels.clone() };
+        if let Reducing::Values(counts) = reducing {
+            return counts.add(&labels, &cells, &self.budget);
+        }
         let row = Row { labels, drop_name, cells };
         let weight = row.weight();
         gathered.rows.push(row);

@@ -13,7 +13,7 @@ pub mod batch;
 pub mod binary_op;
 pub mod calls;
 pub mod classic_histogram;
-mod count_values;
+pub mod count_values;
 pub mod dedupe;
 pub mod fragment;
 mod histogram_groups;

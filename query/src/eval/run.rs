@@ -15,7 +15,7 @@ use super::aggregate::{AggregateSpec, Groups};
 use super::batch::{Batch, Cells, Row, Steps};
 use super::binary_op;
 use super::calls::{self, CallContext, Output};
-use super::count_values;
+use super::count_values::{CountSpec, ValueCounts};
 use super::dedupe::{Equal, drop_names, execution_error, unite};
 use super::fragment::{self, Fragment, Gathered, Reduce, storage_error};
 use super::info;
@@ -446,9 +446,7 @@ impl Evaluator {
             let Some(Node::Text(label)) = node.param.as_deref() else {
                 return Ok(Batch::empty(steps));
             };
-            let input = self.vector(&node.input, steps).await?;
-            let batch = count_values::evaluate(label, &node.grouping, &input)?;
-            return Ok(batch);
+            return self.counted(node, CountSpec::new(label, &node.grouping, steps)?, steps).await;
         }
         let param = match &node.param {
             Some(param) => Some(self.scalars(param, steps).await?),
@@ -458,6 +456,28 @@ impl Evaluator {
             return self.mergeable(node, param, steps).await;
         }
         self.picked(node, param.unwrap_or_default(), steps).await
+    }
+
+    /// `count_values`. Where the shards can count, their counts are added.
+    async fn counted(&self, node: &Aggregate, spec: CountSpec, steps: Steps) -> Result<Batch> {
+        let mut counts = ValueCounts::new(spec.clone());
+        if let Some(select) = self.pushed_down(&node.input) {
+            let plan = self.row_plan(&node.input, steps).await?;
+            let fragment = self.fragment(select, plan, Reduce::Values(spec));
+            for part in self.scatter(&node.input, fragment).await? {
+                self.notes.borrow_mut().merge(part.notes);
+                for row in &part.rows {
+                    runtime::yield_if_needed().await;
+                    counts.merge(row, &self.budget)?;
+                }
+            }
+        } else {
+            for row in &self.vector(&node.input, steps).await?.rows {
+                runtime::yield_if_needed().await;
+                counts.add(&row.labels, &row.cells, &self.budget)?;
+            }
+        }
+        Ok(Batch::new(steps, counts.into_rows()))
     }
 
     /// `topk` and its kin. Where the shards can pick, what they pick is picked from.

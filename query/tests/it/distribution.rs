@@ -104,6 +104,16 @@ pub(crate) fn expression() -> impl Strategy<Value = String> {
                     "quantile" => format!("quantile {by} ({labels}) (0.5, {inner})"),
                     _ => format!("{op} {by} ({labels}) ({inner})"),
                 }),
+            ("(by|without)", "(job|host|job, host)?", inner.clone()).prop_map(
+                |(by, labels, inner)| format!("count_values {by} ({labels}) (\"v\", {inner})")
+            ),
+            ("(by|without)", "(job|host)?", "-?0\\.[37]", inner.clone()).prop_map(
+                |(by, labels, ratio, inner)| format!(
+                    "limit_ratio {by} ({labels}) ({ratio}, {inner})"
+                )
+            ),
+            ("(sort|sort_desc)", inner.clone())
+                .prop_map(|(sort, inner)| format!("{sort}({inner})")),
             ("(topk|bottomk|limitk)", "[123]", inner.clone())
                 .prop_map(|(op, k, inner)| format!("{op} by (job) ({k}, {inner})")),
             (inner.clone(), "(\\+|/|>|== bool|and|or|unless)", inner.clone())

@@ -1,5 +1,5 @@
-//! Short cuts give what the long way gives: parts that repeat are evaluated once, shards pick before the query does, and wide windows
-//! are told from the figures of chunks.
+//! Short cuts give what the long way gives: parts that repeat are evaluated once, shards pick and count before the query does, and
+//! wide windows are told from the figures of chunks.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -108,7 +108,7 @@ fn what_repeats_is_read_once() {
 }
 
 #[test]
-fn what_shards_pick_is_what_is_picked_of_all() {
+fn what_shards_pick_or_count_is_what_is_picked_or_counted_of_all() {
     let mut script = "load 15s\n".to_owned();
     for i in 0..2_000 {
         let (value, step) = (i * 7_919 % 2_003, i % 5);
@@ -117,7 +117,14 @@ fn what_shards_pick_is_what_is_picked_of_all() {
     sim::run(1, async {
         let bench = bench(&script, 2, options()).await;
         let query = QueryOptions::default();
-        for pick in ["topk(3,", "bottomk by (g) (2,", "limitk by (g) (2,", "limit_ratio(0.01,"] {
+        for pick in [
+            "topk(3,",
+            "bottomk by (g) (2,",
+            "limitk by (g) (2,",
+            "limit_ratio(0.01,",
+            "count_values(\"v\",",
+            "count_values without (i) (\"v\", 1 *",
+        ] {
             let texts = [format!("{pick} m)"), format!("{pick} m or m)")];
             let mut answers = Vec::new();
             for text in &texts {
