@@ -24,7 +24,7 @@ use compare::Said;
 use differences::DIFFERENCES;
 use store::Stored;
 
-/// Calls of a run that is not told for how long.
+/// Calls of a run that is told neither for how long nor how many.
 const CALLS: u64 = 2_000;
 
 /// Differences that are shown in full.
@@ -39,6 +39,7 @@ fn environment(name: &str) -> Option<u64> {
 fn random_calls_are_answered_as_prometheus_answers_them() {
     let seed = environment("TIDEMARK_CONFORMANCE_SEED").unwrap_or(1);
     let time = environment("TIDEMARK_CONFORMANCE_SECONDS").map(Duration::from_secs);
+    let calls_max = environment("TIDEMARK_CONFORMANCE_CALLS").unwrap_or(CALLS);
     let mut random = Random::new(seed);
     let stored = store::all(&mut random.fork());
     let tidemark = Tidemark::start_with(
@@ -63,7 +64,7 @@ fn random_calls_are_answered_as_prometheus_answers_them() {
     let mut explained = BTreeMap::<&str, u64>::new();
     let mut unexplained = 0_u64;
     let began = Instant::now();
-    while time.map_or(made < CALLS, |time| began.elapsed() < time) {
+    while time.map_or(made < calls_max, |time| began.elapsed() < time) {
         let call = calls.next();
         made += 1;
         let a = Said::new(&call.make(&mut ours, dialect::ours));
