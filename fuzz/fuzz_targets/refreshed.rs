@@ -20,13 +20,18 @@ use libfuzzer_sys::fuzz_target;
 use script::Script;
 use tidemark_ingest::discovery::clouds::aws::AwsOptions;
 use tidemark_ingest::discovery::clouds::aws::ec2::Ec2;
+use tidemark_ingest::discovery::clouds::aws::ecs::Ecs;
+use tidemark_ingest::discovery::clouds::aws::elasticache::Elasticache;
 use tidemark_ingest::discovery::clouds::aws::lightsail::Lightsail;
+use tidemark_ingest::discovery::clouds::aws::msk::Msk;
+use tidemark_ingest::discovery::clouds::aws::rds::Rds;
 use tidemark_ingest::discovery::clouds::azure::{self, Azure, AzureOptions};
 use tidemark_ingest::discovery::clouds::digitalocean::{self, DigitalOcean};
 use tidemark_ingest::discovery::clouds::gce::Gce;
 use tidemark_ingest::discovery::clouds::hetzner::{self, Hetzner};
 use tidemark_ingest::discovery::clouds::ionos::Ionos;
 use tidemark_ingest::discovery::clouds::linode::Linode;
+use tidemark_ingest::discovery::clouds::oci::Oci;
 use tidemark_ingest::discovery::clouds::openstack::{self, Login, OpenStack};
 use tidemark_ingest::discovery::clouds::ovhcloud::{OvhCloud, OvhCloudOptions};
 use tidemark_ingest::discovery::clouds::scaleway::Scaleway;
@@ -199,6 +204,15 @@ const MECHANISMS: &[fn() -> Box<dyn Refresh>] = &[
     || triton(true),
     || triton(false),
     || Box::new(Vultr { port: 80 }),
+    || Box::new(Ecs::new(aws(true), 80, Vec::new())),
+    || Box::new(Elasticache::new(aws(true), Vec::new())),
+    || Box::new(Msk::new(aws(true), 80, Vec::new())),
+    || Box::new(Msk::new(aws(true), 80, vec![x()])),
+    || {
+        let key_file = "key".to_owned();
+        Box::new(Oci { tenancy: x(), region: x(), key_file, port: 80, ..Oci::default() })
+    },
+    || Box::new(Rds::new(aws(true), 80, Vec::new(), Vec::new())),
 ];
 
 fuzz_target!(|bytes: &[u8]| {

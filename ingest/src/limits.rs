@@ -76,6 +76,9 @@ pub const DISCOVERY_TARGETS_MAX: usize = 1_000_000;
 /// Most nodes in the XML of one answer to a discoverer.
 pub const DISCOVERY_NODES_MAX: u32 = 4_000_000;
 
+/// Most requests that one discoverer has under way at once, however many are configured.
+pub const DISCOVERY_REQUESTS_MAX: usize = 100;
+
 /// Characters of a hostile name or value that an error message repeats.
 pub const EXCERPT_CHARS_MAX: usize = 80;
 

@@ -12,6 +12,17 @@ pub(crate) fn basic_utc(ms: i64) -> String {
     utc(ms).replace(['-', ':'], "")
 }
 
+/// `Mon, 23 Nov 2026 08:24:05 GMT`, as in headers of HTTP.
+pub(crate) fn http_date(ms: i64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let text = utc(ms);
+    let day = DAYS[usize::try_from(ms.div_euclid(86_400_000).rem_euclid(7)).unwrap_or(0)];
+    let month = text[5..7].parse::<usize>().map_or("", |month| MONTHS[(month - 1) % 12]);
+    format!("{day}, {} {month} {} {} GMT", &text[8..10], &text[..4], &text[11..19])
+}
+
 /// Milliseconds since the epoch of `2026-11-23T08:24:05Z`; a fraction of a second is left out. `None` if it is no moment.
 pub(crate) fn parse_ms(text: &str) -> Option<i64> {
     let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
@@ -41,6 +52,8 @@ mod tests {
             assert_eq!(utc(ms), text);
             assert_eq!(parse_ms(text), Some(ms / 1000 * 1000));
         }
+        assert_eq!(http_date(784_111_777_000), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(http_date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(basic_utc(1_440_938_160_000), "20150830T123600Z");
         assert_eq!(parse_ms("2015-08-30T12:36:00.123456Z"), Some(1_440_938_160_000));
         assert_eq!(parse_ms("soon"), None);

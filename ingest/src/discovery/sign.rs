@@ -32,8 +32,8 @@ pub fn unique() -> Result<String, &'static str> {
     Ok([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"))
 }
 
-/// The signature of `text` by RS256, RS384 or RS512.
-fn rsa(algorithm: &str, pem: &str, text: &[u8]) -> Result<Vec<u8>, &'static str> {
+/// The signature of `text` by RS256, RS384 or RS512. `Err` says what is wrong with the key, without it.
+pub(crate) fn rsa(algorithm: &str, pem: &str, text: &[u8]) -> Result<Vec<u8>, &'static str> {
     let encoding: &dyn RsaEncoding = match algorithm {
         "RS384" => &RSA_PKCS1_SHA384,
         "RS512" => &RSA_PKCS1_SHA512,

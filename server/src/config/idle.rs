@@ -30,8 +30,16 @@ const GLOBALLY: &[(&str, Asks<Config>)] = &[
 ];
 
 /// Fields of a job.
-const PER_JOB: &[(&str, Asks<ScrapeConfig>)] =
-    &[("a secret named by *_ref (there is no secret manager)", |j| j.http.names_references())];
+const PER_JOB: &[(&str, Asks<ScrapeConfig>)] = &[
+    ("a secret named by *_ref (there is no secret manager)", |j| j.http.names_references()),
+    ("oci_sd_configs with auth: instance_principal", |j| {
+        j.discovery.oci_sd_configs.iter().any(|c| c.auth != "api_key")
+    }),
+    ("oci_sd_configs with a passphrase (their keys must not be encrypted)", |j| {
+        let mut configs = j.discovery.oci_sd_configs.iter();
+        configs.any(|c| !c.key_passphrase.is_empty() || !c.key_passphrase_file.is_empty())
+    }),
+];
 
 /// One sentence for each thing that is asked for and not done.
 pub(crate) fn idle(config: &Config) -> Vec<String> {

@@ -3,12 +3,15 @@
 use tidemark_ingest::discovery::clouds::aws::AwsOptions;
 use tidemark_ingest::discovery::clouds::aws::ec2::Ec2;
 use tidemark_ingest::discovery::clouds::aws::ecs::Ecs;
+use tidemark_ingest::discovery::clouds::aws::elasticache::Elasticache;
 use tidemark_ingest::discovery::clouds::aws::lightsail::Lightsail;
+use tidemark_ingest::discovery::clouds::aws::msk::Msk;
+use tidemark_ingest::discovery::clouds::aws::rds::Rds;
 use tidemark_ingest::discovery::clouds::azure::{Azure, AzureOptions, Method};
 use tidemark_ingest::discovery::clouds::openstack::{Login, OpenStack, Role};
 use tidemark_ingest::discovery::clouds::ovhcloud::{OvhCloud, OvhCloudOptions};
 use tidemark_ingest::discovery::clouds::{
-    digitalocean, gce, hetzner, ionos, linode, outscale, scaleway, stackit, triton, vultr,
+    digitalocean, gce, hetzner, ionos, linode, oci, outscale, scaleway, stackit, triton, vultr,
 };
 
 use super::http::HttpAsk;
@@ -16,16 +19,16 @@ use super::mechanisms::{Context, Start};
 use super::provider::Running;
 use super::refreshed::{asking, filters, refreshed};
 use crate::config::discovery::{
-    AwsSdConfig, AzureSdConfig, DigitalOceanSdConfig, Ec2SdConfig, EcsSdConfig, GceSdConfig,
-    HetznerSdConfig, IonosSdConfig, LightsailSdConfig, LinodeSdConfig, OpenStackSdConfig,
-    OutscaleSdConfig, OvhCloudSdConfig, ScalewaySdConfig, StackitSdConfig, TritonSdConfig,
-    VultrSdConfig,
+    AwsClustersSdConfig, AwsSdConfig, AzureSdConfig, DigitalOceanSdConfig, Ec2SdConfig,
+    EcsSdConfig, GceSdConfig, HetznerSdConfig, IonosSdConfig, LightsailSdConfig, LinodeSdConfig,
+    OciSdConfig, OpenStackSdConfig, OutscaleSdConfig, OvhCloudSdConfig, RdsSdConfig,
+    ScalewaySdConfig, StackitSdConfig, TritonSdConfig, VultrSdConfig,
 };
 use crate::config::http_client::{HttpClientConfig, TlsConfig};
 
-/// The fields that all of AWS' services have in common.
+/// The fields that all of AWS' services have in common, and how many requests are under way at once.
 macro_rules! aws_options {
-    ($config:ident) => {
+    ($config:ident, $concurrency:expr) => {
         AwsOptions {
             region: $config.region.clone(),
             endpoint: $config.endpoint.to_string(),
@@ -34,6 +37,7 @@ macro_rules! aws_options {
             profile: $config.profile.clone(),
             role_arn: $config.role_arn.clone(),
             external_id: $config.external_id.clone(),
+            concurrency: usize::try_from($concurrency).unwrap_or(usize::MAX),
         }
     };
 }
@@ -47,8 +51,12 @@ refreshed! {
         },
         port: c.port,
     };
-    Ec2SdConfig: |c| &c.http => Ec2::new(aws_options!(c), c.port, filters(&c.filters));
-    EcsSdConfig: |c| &c.http => Ecs::new(aws_options!(c), c.port, c.clusters.clone());
+    Ec2SdConfig: |c| &c.http => Ec2::new(aws_options!(c, 1), c.port, filters(&c.filters));
+    EcsSdConfig: |c| &c.http => Ecs::new(
+        aws_options!(c, c.request_concurrency),
+        c.port,
+        c.clusters.clone(),
+    );
     GceSdConfig: |c| &HttpClientConfig::default() => gce::Gce {
         project: c.project.clone(),
         zone: c.zone.clone(),
@@ -66,7 +74,7 @@ refreshed! {
         datacenter_id: c.datacenter_id.clone(),
         port: c.port,
     };
-    LightsailSdConfig: |c| &c.http => Lightsail::new(aws_options!(c), c.port);
+    LightsailSdConfig: |c| &c.http => Lightsail::new(aws_options!(c, 1), c.port);
     LinodeSdConfig: |c| &c.http => linode::Linode::new(c.port, &c.region, &c.tag_separator);
     OpenStackSdConfig: |c| &with_tls(&c.tls_config) => openstack(c);
     OutscaleSdConfig: |c| &c.http => outscale::Outscale {
@@ -83,6 +91,12 @@ refreshed! {
         consumer_key: c.consumer_key.reveal().to_owned(),
         vps: c.service == "vps",
     })?;
+    RdsSdConfig: |c| &c.http => Rds::new(
+        aws_options!(c, c.request_concurrency),
+        c.port,
+        c.clusters.clone(),
+        filters(&c.filters),
+    );
     ScalewaySdConfig: |c| &c.http => scaleway::Scaleway {
         base: c.api_url.trim_end_matches('/').to_owned(),
         zone: c.zone.clone(),
@@ -113,21 +127,54 @@ refreshed! {
     VultrSdConfig: |c| &c.http => vultr::Vultr { port: c.port };
 }
 
+impl Start for OciSdConfig {
+    fn start(&self, context: Context) -> Result<Running, String> {
+        if self.auth != "api_key" {
+            return Err(format!("auth {:?} is not supported, only \"api_key\"", self.auth));
+        }
+        let every = self.refresh_interval;
+        let mechanism = oci::Oci {
+            tenancy: self.tenancy.clone(),
+            user: self.user.clone(),
+            fingerprint: self.fingerprint.clone(),
+            key_file: self.key_file.clone(),
+            region: self.region.clone(),
+            compartments: self.compartments.clone(),
+            port: self.port,
+        };
+        Ok(asking(mechanism, HttpAsk::new(&self.http, every.as_std())?, every, context))
+    }
+}
+
+impl Start for AwsClustersSdConfig {
+    fn start(&self, context: Context) -> Result<Running, String> {
+        let (every, clusters) = (self.refresh_interval, self.clusters.clone());
+        let options = aws_options!(self, self.request_concurrency);
+        let client = HttpAsk::new(&self.http, every.as_std())?;
+        Ok(match context.mechanism {
+            "msk" => asking(Msk::new(options, self.port, clusters), client, every, context),
+            _ => asking(Elasticache::new(options, clusters), client, every, context),
+        })
+    }
+}
+
 impl Start for AwsSdConfig {
     fn start(&self, context: Context) -> Result<Running, String> {
-        let (options, every) = (aws_options!(self), self.refresh_interval);
+        // A role takes what its own section does by default.
+        let concurrency = if self.role == "ecs" { 20 } else { 10 };
+        let (options, every) = (aws_options!(self, concurrency), self.refresh_interval);
         let client = HttpAsk::new(&self.http, every.as_std())?;
+        let (port, clusters, filters) = (self.port, self.clusters.clone(), filters(&self.filters));
         match self.role.as_str() {
-            "ec2" => {
-                let mechanism = Ec2::new(options, self.port, filters(&self.filters));
-                Ok(asking(mechanism, client, every, context))
+            "ec2" => Ok(asking(Ec2::new(options, port, filters), client, every, context)),
+            "ecs" => Ok(asking(Ecs::new(options, port, clusters), client, every, context)),
+            "elasticache" => {
+                Ok(asking(Elasticache::new(options, clusters), client, every, context))
             }
-            "ecs" => {
-                let mechanism = Ecs::new(options, self.port, self.clusters.clone());
-                Ok(asking(mechanism, client, every, context))
-            }
-            "lightsail" => Ok(asking(Lightsail::new(options, self.port), client, every, context)),
-            role => Err(format!("role {role:?} is not supported, only ec2, ecs and lightsail")),
+            "lightsail" => Ok(asking(Lightsail::new(options, port), client, every, context)),
+            "msk" => Ok(asking(Msk::new(options, port, clusters), client, every, context)),
+            "rds" => Ok(asking(Rds::new(options, port, clusters, filters), client, every, context)),
+            role => Err(format!("role {role:?} is none that AWS has")),
         }
     }
 }

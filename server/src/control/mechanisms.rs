@@ -5,12 +5,13 @@ use std::rc::Rc;
 use super::provider::{Feed, Running};
 use super::stats::Stats;
 use crate::config::discovery::{
-    AwsSdConfig, AzureSdConfig, ConsulSdConfig, DigitalOceanSdConfig, Discovery, DnsSdConfig,
-    DockerSdConfig, DockerSwarmSdConfig, Ec2SdConfig, EcsSdConfig, EurekaSdConfig, FileSdConfig,
-    GceSdConfig, HetznerSdConfig, HttpSdConfig, IonosSdConfig, KubernetesSdConfig, KumaSdConfig,
-    LightsailSdConfig, LinodeSdConfig, MarathonSdConfig, NomadSdConfig, OpenStackSdConfig,
-    OutscaleSdConfig, OvhCloudSdConfig, PuppetDbSdConfig, ScalewaySdConfig, StackitSdConfig,
-    TritonSdConfig, UyuniSdConfig, VultrSdConfig,
+    AwsClustersSdConfig, AwsSdConfig, AzureSdConfig, ConsulSdConfig, DigitalOceanSdConfig,
+    Discovery, DnsSdConfig, DockerSdConfig, DockerSwarmSdConfig, Ec2SdConfig, EcsSdConfig,
+    EurekaSdConfig, FileSdConfig, GceSdConfig, HetznerSdConfig, HttpSdConfig, IonosSdConfig,
+    KubernetesSdConfig, KumaSdConfig, LightsailSdConfig, LinodeSdConfig, MarathonSdConfig,
+    NomadSdConfig, OciSdConfig, OpenStackSdConfig, OutscaleSdConfig, OvhCloudSdConfig,
+    PuppetDbSdConfig, RdsSdConfig, ScalewaySdConfig, StackitSdConfig, TritonSdConfig,
+    UyuniSdConfig, VultrSdConfig,
 };
 
 /// What a discoverer's task is given.
@@ -72,6 +73,7 @@ mechanisms! {
     "dockerswarm": DockerSwarm from dockerswarm_sd_configs: DockerSwarmSdConfig;
     "ec2": Ec2 from ec2_sd_configs: Ec2SdConfig;
     "ecs": Ecs from ecs_sd_configs: EcsSdConfig;
+    "elasticache": Elasticache from elasticache_sd_configs: AwsClustersSdConfig;
     "eureka": Eureka from eureka_sd_configs: EurekaSdConfig;
     "file": File from file_sd_configs: FileSdConfig;
     "gce": Gce from gce_sd_configs: GceSdConfig;
@@ -83,11 +85,14 @@ mechanisms! {
     "lightsail": Lightsail from lightsail_sd_configs: LightsailSdConfig;
     "linode": Linode from linode_sd_configs: LinodeSdConfig;
     "marathon": Marathon from marathon_sd_configs: MarathonSdConfig;
+    "msk": Msk from msk_sd_configs: AwsClustersSdConfig;
     "nomad": Nomad from nomad_sd_configs: NomadSdConfig;
+    "oci": Oci from oci_sd_configs: OciSdConfig;
     "openstack": OpenStack from openstack_sd_configs: OpenStackSdConfig;
     "outscale": Outscale from outscale_sd_configs: OutscaleSdConfig;
     "ovhcloud": OvhCloud from ovhcloud_sd_configs: OvhCloudSdConfig;
     "puppetdb": PuppetDb from puppetdb_sd_configs: PuppetDbSdConfig;
+    "rds": Rds from rds_sd_configs: RdsSdConfig;
     "scaleway": Scaleway from scaleway_sd_configs: ScalewaySdConfig;
     "stackit": Stackit from stackit_sd_configs: StackitSdConfig;
     "triton": Triton from triton_sd_configs: TritonSdConfig;

@@ -9,6 +9,7 @@ pub mod gce;
 pub mod hetzner;
 pub mod ionos;
 pub mod linode;
+pub mod oci;
 pub mod openstack;
 pub mod outscale;
 pub mod ovhcloud;

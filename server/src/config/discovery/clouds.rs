@@ -283,6 +283,9 @@ impl OciSdConfig {
                 )
             })?;
         }
+        ensure(self.compartments.iter().all(|id| !id.is_empty()), "compartments", || {
+            "oci_sd: compartments must not be empty".to_owned()
+        })?;
         ensure(
             self.key_passphrase.is_empty() || self.key_passphrase_file.is_empty(),
             "key_passphrase",

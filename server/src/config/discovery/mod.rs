@@ -127,6 +127,7 @@ impl Directory for Discovery {
         }
         for sd in &mut self.oci_sd_configs {
             names.extend([&mut sd.key_file, &mut sd.key_passphrase_file]);
+            names.extend(sd.http.file_names());
         }
         for sd in &mut self.outscale_sd_configs {
             names.push(&mut sd.secret_key_file);

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use roxmltree::Node;
 
-use super::super::super::ask::{Ask, DiscoveryError, post_form, refresh_by};
+use super::super::super::ask::{Ask, DiscoveryError, refresh_by};
 use super::super::super::meta::{Meta, host_port, one_group, sanitized};
-use super::super::super::xml::{self, child, children, text};
-use super::{AwsOptions, Session};
-use crate::limits::{DISCOVERY_PAGES_MAX, DISCOVERY_TARGETS_MAX};
+use super::super::super::xml::{child, children, text};
+use super::caller::{Form, Marker, QueryApi, pair};
+use super::{AwsOptions, Caller, Session};
 use crate::scrape::TargetGroup;
 
-/// The version of EC2's API that is spoken.
-pub(super) const VERSION: (&str, &str) = ("Version", "2016-11-15");
+/// EC2's API, as far as ECS asks it too.
+pub(super) const EC2: QueryApi = QueryApi { service: "ec2", version: "2016-11-15" };
+
+const NEXT: Marker = ("nextToken", "NextToken");
 
 /// Labels whose value is the text of an element of the instance.
 const TEXTS: [(&str, &str); 7] = [
@@ -41,75 +43,58 @@ impl Ec2 {
     }
 
     async fn list(&mut self, ask: &dyn Ask) -> Result<Vec<TargetGroup>, DiscoveryError> {
-        let region = self.session.region(ask).await?;
+        let caller = self.session.caller(ask).await?;
         if self.zones.is_none() {
             // Who may not see the zones still sees the instances.
-            self.zones = self.zones(ask).await.ok();
+            self.zones = zones(&caller).await.ok();
         }
-        let (mut targets, mut token) = (Vec::new(), String::new());
-        for _ in 0..DISCOVERY_PAGES_MAX {
-            let body = self.ask(ask, "DescribeInstances", &token).await?;
-            let wrong =
-                |reason| DiscoveryError::Answer { url: "DescribeInstances".to_owned(), reason };
-            let document = xml::parse(&body).map_err(wrong)?;
-            let root = document.root_element();
-            for reservation in items(root, "reservationSet") {
-                for instance in items(reservation, "instancesSet") {
-                    targets.extend(self.target(&region, text(reservation, "ownerId"), instance));
-                }
-            }
-            if targets.len() > DISCOVERY_TARGETS_MAX {
-                return Err(wrong(format!("more than {DISCOVERY_TARGETS_MAX} targets")));
-            }
-            text(root, "nextToken").clone_into(&mut token);
-            if token.is_empty() {
-                break;
-            }
-        }
-        Ok(one_group(region, targets))
-    }
-
-    async fn zones(&mut self, ask: &dyn Ask) -> Result<BTreeMap<String, String>, DiscoveryError> {
-        let body = self.ask(ask, "DescribeAvailabilityZones", "").await?;
-        let wrong =
-            |reason| DiscoveryError::Answer { url: "availability zones".to_owned(), reason };
-        let document = xml::parse(&body).map_err(wrong)?;
-        let zones = items(document.root_element(), "availabilityZoneInfo");
-        Ok(zones.map(|zone| (text(zone, "zoneName").into(), text(zone, "zoneId").into())).collect())
-    }
-
-    async fn ask(
-        &mut self,
-        ask: &dyn Ask,
-        action: &str,
-        token: &str,
-    ) -> Result<String, DiscoveryError> {
-        let mut form = vec![("Action".to_owned(), action.to_owned())];
-        form.push((VERSION.0.to_owned(), VERSION.1.to_owned()));
-        let filters = self.filters.iter().filter(|_| action == "DescribeInstances");
-        for (i, (name, values)) in filters.enumerate() {
+        let none = BTreeMap::new();
+        let around = Around {
+            region: caller.region,
+            zones: self.zones.as_ref().unwrap_or(&none),
+            port: self.port,
+        };
+        let mut form = Form::new();
+        for (i, (name, values)) in self.filters.iter().enumerate() {
             form.push((format!("Filter.{}.Name", i + 1), name.clone()));
             let value = |(k, value): (usize, &String)| {
                 (format!("Filter.{}.Value.{}", i + 1, k + 1), value.clone())
             };
             form.extend(values.iter().enumerate().map(value));
         }
-        if !token.is_empty() {
-            form.push(("NextToken".to_owned(), token.to_owned()));
-        }
-        let pairs: Vec<_> = form.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        let answer = self.session.send(ask, "ec2", |url| post_form(url, &pairs)).await?;
-        let wrong = |reason| DiscoveryError::Answer { url: action.to_owned(), reason };
-        xml::utf8(answer.body()).map(str::to_owned).map_err(wrong)
+        let page = |root: Node| {
+            let mut targets = Vec::new();
+            for reservation in items(root, "reservationSet") {
+                for instance in items(reservation, "instancesSet") {
+                    targets.extend(around.target(text(reservation, "ownerId"), instance));
+                }
+            }
+            targets
+        };
+        let targets = caller.query_pages(EC2, "DescribeInstances", NEXT, form, page).await?;
+        Ok(one_group(caller.region, targets))
     }
+}
 
+/// The account's availability zones: name and identifier.
+async fn zones(caller: &Caller<'_>) -> Result<BTreeMap<String, String>, DiscoveryError> {
+    let take = |root: Node| {
+        let zones = items(root, "availabilityZoneInfo");
+        zones.map(|zone| pair(text(zone, "zoneName"), text(zone, "zoneId"))).collect()
+    };
+    caller.query(EC2, "DescribeAvailabilityZones", &Form::new(), take).await
+}
+
+/// What the instances of a refresh have in common.
+struct Around<'a> {
+    region: &'a str,
+    zones: &'a BTreeMap<String, String>,
+    port: u16,
+}
+
+impl Around<'_> {
     /// `None` if the instance has no address to be reached at.
-    fn target(
-        &self,
-        region: &str,
-        owner: &str,
-        instance: Node,
-    ) -> Option<BTreeMap<String, String>> {
+    fn target(&self, owner: &str, instance: Node) -> Option<BTreeMap<String, String>> {
         let v6 = V6::of(instance);
         let private = text(instance, "privateIpAddress");
         let reached = if private.is_empty() { v6.best() } else { private };
@@ -124,12 +109,9 @@ impl Ec2 {
         for (label, element) in TEXTS {
             meta.set(label, text(instance, element));
         }
-        meta.set("region", region).set("owner_id", owner).set("private_ip", private);
+        meta.set("region", self.region).set("owner_id", owner).set("private_ip", private);
         meta.set("default_ipv6_address", v6.best());
-        meta.set_some(
-            "availability_zone_id",
-            self.zones.as_ref().and_then(|zones| zones.get(&zone)).cloned(),
-        );
+        meta.set_some("availability_zone_id", self.zones.get(&zone).cloned());
         meta.set("availability_zone", zone).set("instance_state", inner("instanceState", "name"));
         let public = text(instance, "ipAddress");
         if !public.is_empty() {
@@ -216,6 +198,7 @@ refresh_by!(Ec2, list);
 #[cfg(test)]
 mod tests {
     use super::super::super::super::ask::recorded::{Recorded, refresh, shown};
+    use super::super::recorded::options;
     use super::*;
 
     const INSTANCES: &str = r#"<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><reservationSet><item><ownerId>owner</ownerId><instancesSet>
@@ -255,13 +238,7 @@ mod tests {
     }
 
     fn ec2() -> Ec2 {
-        let options = AwsOptions {
-            region: "eu-west-2".into(),
-            access_key: "A".into(),
-            secret_key: "S".into(),
-            ..AwsOptions::default()
-        };
-        Ec2::new(options, 80, vec![("tag:a".into(), vec!["x".into(), "y".into()])])
+        Ec2::new(options(), 80, vec![("tag:a".into(), vec!["x".into(), "y".into()])])
     }
 
     #[test]
@@ -284,12 +261,11 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_told_and_credentials_forgotten() {
+    fn failures_are_told() {
         let mut ec2 = ec2();
         let aws = Aws(std::cell::RefCell::default(), true);
         let refused = futures_util::FutureExt::now_or_never(ec2.list(&aws)).unwrap().unwrap_err();
         assert!(refused.to_string().contains("AuthFailure"), "{refused}");
-        assert!(ec2.session.credentials.is_none());
         for garbage in ["", "{}", "<a>", "<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>"] {
             assert!(refresh(&mut ec2, &Recorded::new(&[("", 200, garbage)])).is_err(), "{garbage}");
         }

@@ -2,35 +2,54 @@
 //!
 //! ```text
 //! ListClusters ─▶ DescribeClusters
-//! each cluster:   ListServices ─▶ DescribeServices
-//!                 ListTasks ─▶ DescribeTasks ─┬▶ DescribeContainerInstances ─▶ EC2 DescribeInstances
+//! each cluster:   ListTasks ─▶ DescribeTasks ─┬▶ DescribeContainerInstances ─▶ EC2 DescribeInstances
 //!                                             └▶ EC2 DescribeNetworkInterfaces: their public addresses
+//!                 ListServices ─▶ DescribeServices, if there are tasks
 //! ```
 //!
-//! Whatever fails fails the refresh, so that a cluster keeps its targets.
+//! Each step is taken for all clusters before the next, with as many requests at once as configured. Whatever fails fails the
+//! refresh, so that a cluster keeps its targets.
 
 use std::collections::BTreeMap;
 
-use http::HeaderValue;
 use roxmltree::Node;
 use serde_json::{Value, json};
 
-use super::super::super::ask::{
-    Answer, Ask, DiscoveryError, answer, post, post_form, read_json, refresh_by,
-};
+use super::super::super::ask::{Answer, Ask, DiscoveryError, answer, refresh_by};
 use super::super::super::meta::{Meta, host_port, one_group, sanitized};
-use super::super::super::xml::{self, child, text};
-use super::ec2::{VERSION, items};
-use super::sigv4::TARGET;
-use super::{AwsOptions, Session};
-use crate::limits::{DISCOVERY_PAGES_MAX, DISCOVERY_TARGETS_MAX};
+use super::super::super::xml::{child, text};
+use super::caller::{pair, too_many_pages};
+use super::ec2::{EC2, items};
+use super::{AwsOptions, Caller, Session, bounded};
+use crate::limits::DISCOVERY_PAGES_MAX;
 use crate::scrape::TargetGroup;
 
-const API: &str = "AmazonEC2ContainerServiceV20141113";
-
-/// How many things one request may name; services are fewer.
+/// How many things one request may name.
 const NAMED_MAX: usize = 100;
-const SERVICES_NAMED_MAX: usize = 10;
+
+/// A kind of things that are described by their names.
+struct Kind {
+    action: &'static str,
+    /// What holds the names in the question.
+    field: &'static str,
+    /// How many one request may name.
+    named_max: usize,
+    /// Whether their tags must be asked for.
+    tagged: bool,
+}
+
+const CLUSTERS: Kind =
+    Kind { action: "DescribeClusters", field: "clusters", named_max: NAMED_MAX, tagged: true };
+const SERVICES: Kind =
+    Kind { action: "DescribeServices", field: "services", named_max: 10, tagged: true };
+const TASKS: Kind =
+    Kind { action: "DescribeTasks", field: "tasks", named_max: NAMED_MAX, tagged: true };
+const CONTAINERS: Kind = Kind {
+    action: "DescribeContainerInstances",
+    field: "containerInstances",
+    named_max: NAMED_MAX,
+    tagged: false,
+};
 
 /// What a task's group begins with if a service runs it.
 const OF_SERVICE: &str = "service:";
@@ -38,13 +57,9 @@ const OF_SERVICE: &str = "service:";
 /// See the module.
 pub struct Ecs {
     session: Session,
-    /// For the instances and interfaces of tasks.
-    instances: Session,
     port: u16,
     /// Those to look into; all if there are none.
     clusters: Vec<String>,
-    /// JSON values read in this refresh.
-    values: usize,
 }
 
 answer! {
@@ -131,11 +146,18 @@ struct Host {
     tags: Vec<(String, String)>,
 }
 
-/// What the tasks of a cluster have in common.
-struct Around {
-    region: String,
+/// A cluster that has tasks, and what is in it.
+#[derive(Default)]
+struct Inside {
     cluster: Cluster,
     services: Vec<Service>,
+    tasks: Vec<Task>,
+}
+
+/// What the tasks of all clusters run on.
+struct Around<'a> {
+    region: &'a str,
+    port: u16,
     /// The instance of each container instance.
     instances: BTreeMap<String, String>,
     hosts: BTreeMap<String, Host>,
@@ -155,140 +177,144 @@ impl Task {
 impl Ecs {
     /// The tasks of `clusters`, or of all.
     pub fn new(options: AwsOptions, port: u16, clusters: Vec<String>) -> Self {
-        let ec2 = AwsOptions { endpoint: String::new(), ..options.clone() };
-        let (session, instances) = (Session::new(options), Session::new(ec2));
-        Ecs { session, instances, port, clusters, values: 0 }
+        Ecs { session: Session::new(options), port, clusters }
     }
 
     async fn list(&mut self, ask: &dyn Ask) -> Result<Vec<TargetGroup>, DiscoveryError> {
-        self.values = 0;
-        let region = self.session.region(ask).await?;
-        let names = match self.clusters.as_slice() {
-            [] => self.arns(ask, "ListClusters", "").await?,
+        let caller = self.session.caller(ask).await?;
+        let asking = Asking { ec2: caller.at_aws(), ecs: caller };
+        let clusters = asking.clusters(&self.clusters).await?;
+        let around = asking.around(&clusters, self.port).await?;
+        let mut targets = Vec::new();
+        for Inside { cluster, services, tasks } in clusters {
+            targets.extend(
+                tasks.into_iter().filter_map(|task| around.target(&cluster, &services, task)),
+            );
+        }
+        Ok(one_group(asking.ecs.region, targets))
+    }
+}
+
+/// One refresh.
+struct Asking<'a> {
+    ecs: Caller<'a>,
+    ec2: Caller<'a>,
+}
+
+impl Asking<'_> {
+    /// The clusters that have tasks, and what is in them.
+    async fn clusters(&self, named: &[String]) -> Result<Vec<Inside>, DiscoveryError> {
+        let names = match named {
+            [] => self.arns("ListClusters", "").await?,
             named => named.to_vec(),
         };
         let question = json!({ "include": ["TAGS"] });
-        let described =
-            self.describe(ask, "DescribeClusters", question, "clusters", &names).await?;
-        let mut targets = Vec::new();
-        for cluster in described.into_iter().flat_map(|described| described.clusters) {
-            targets.extend(self.of_cluster(ask, &region, cluster).await?);
-            if targets.len() > DISCOVERY_TARGETS_MAX {
-                let reason = format!("more than {DISCOVERY_TARGETS_MAX} targets");
-                return Err(DiscoveryError::Answer { url: "DescribeTasks".to_owned(), reason });
+        let described = self.describe(&CLUSTERS, vec![(question, &names)]).await?;
+        let clusters: Vec<Cluster> = described.into_iter().flat_map(|one| one.clusters).collect();
+        let listed = self.ecs.each(&clusters, async |one| self.arns("ListTasks", &one.arn).await);
+        let (mut inside, mut tasks) = (Vec::new(), Vec::new());
+        for (cluster, names) in clusters.iter().zip(listed.await?) {
+            if !names.is_empty() {
+                inside.push(Inside { cluster: cluster.clone(), ..Inside::default() });
+                tasks.push(names);
             }
         }
-        Ok(one_group(region, targets))
+        bounded(tasks.iter().map(Vec::len).sum(), "ListTasks")?;
+        let listed = async |one: &Inside| self.arns("ListServices", &one.cluster.arn).await;
+        let services = self.ecs.each(&inside, listed).await?;
+        for one in self.of_clusters(&SERVICES, &inside, &services).await? {
+            inside[one.0].services.extend(one.1.services);
+        }
+        for one in self.of_clusters(&TASKS, &inside, &tasks).await? {
+            inside[one.0].tasks.extend(one.1.tasks);
+        }
+        Ok(inside)
     }
 
-    async fn of_cluster(
-        &mut self,
-        ask: &dyn Ask,
-        region: &str,
-        cluster: Cluster,
-    ) -> Result<Vec<BTreeMap<String, String>>, DiscoveryError> {
-        let arn = cluster.arn.clone();
-        let tasks = self.arns(ask, "ListTasks", &arn).await?;
-        if tasks.is_empty() {
-            return Ok(Vec::new());
-        }
-        let services = self.arns(ask, "ListServices", &arn).await?;
-        let tagged = json!({ "cluster": arn, "include": ["TAGS"] });
-        let services =
-            self.describe(ask, "DescribeServices", tagged.clone(), "services", &services).await?;
-        let tasks = self.describe(ask, "DescribeTasks", tagged, "tasks", &tasks).await?;
-        let tasks: Vec<Task> = tasks.into_iter().flat_map(|described| described.tasks).collect();
-        let containers = distinct(tasks.iter().map(|task| task.container.as_str()));
-        let question = json!({ "cluster": arn });
-        let name = "containerInstances";
-        let containers =
-            self.describe(ask, "DescribeContainerInstances", question, name, &containers).await?;
-        let containers = containers.into_iter().flat_map(|described| described.containers);
+    /// What the `names` of each cluster stand for, each answer with the cluster's index.
+    async fn of_clusters(
+        &self,
+        kind: &Kind,
+        inside: &[Inside],
+        names: &[Vec<String>],
+    ) -> Result<Vec<(usize, Described)>, DiscoveryError> {
+        let asked = inside.iter().zip(names).map(|(one, names)| {
+            let mut question = json!({ "cluster": one.cluster.arn });
+            if kind.tagged {
+                question["include"] = json!(["TAGS"]);
+            }
+            (question, names)
+        });
+        let described = self.describe(kind, asked.collect()).await?;
+        let requests = names.iter().map(|names| names.len().div_ceil(kind.named_max));
+        let of = requests.enumerate().flat_map(|(i, count)| std::iter::repeat_n(i, count));
+        Ok(of.zip(described).collect())
+    }
+
+    /// What the tasks of all clusters run on.
+    async fn around(&self, clusters: &[Inside], port: u16) -> Result<Around<'_>, DiscoveryError> {
+        let of = |one: &Inside| distinct(one.tasks.iter().map(|task| task.container.as_str()));
+        let containers: Vec<Vec<String>> = clusters.iter().map(of).collect();
+        let described = self.of_clusters(&CONTAINERS, clusters, &containers).await?;
+        let described = described.into_iter().flat_map(|(_, one)| one.containers);
         let instances: BTreeMap<String, String> =
-            containers.map(|container| (container.arn, container.instance)).collect();
-        let interfaces =
-            distinct(tasks.iter().filter_map(|task| task.interface("networkInterfaceId")));
-        let around = Around {
-            region: region.to_owned(),
-            cluster,
-            services: services.into_iter().flat_map(|described| described.services).collect(),
-            hosts: self.hosts(ask, &distinct(instances.values().map(String::as_str))).await?,
-            public: self.public_addresses(ask, &interfaces).await?,
+            described.map(|container| (container.arn, container.instance)).collect();
+        let tasks = clusters.iter().flat_map(|one| &one.tasks);
+        let interfaces = distinct(tasks.filter_map(|task| task.interface("networkInterfaceId")));
+        Ok(Around {
+            region: self.ecs.region,
+            port,
+            hosts: self.hosts(&distinct(instances.values().map(String::as_str))).await?,
+            public: self.public_addresses(&interfaces).await?,
             instances,
-        };
-        Ok(tasks.into_iter().filter_map(|task| around.target(task, self.port)).collect())
+        })
     }
 
     /// All names of a list.
-    async fn arns(
-        &mut self,
-        ask: &dyn Ask,
-        action: &str,
-        cluster: &str,
-    ) -> Result<Vec<String>, DiscoveryError> {
+    async fn arns(&self, action: &str, cluster: &str) -> Result<Vec<String>, DiscoveryError> {
         let (mut all, mut question) = (Vec::new(), json!({ "maxResults": NAMED_MAX }));
         if !cluster.is_empty() {
             question["cluster"] = cluster.into();
         }
         for _ in 0..DISCOVERY_PAGES_MAX {
-            let page: Arns = self.call(ask, action, &question).await?;
+            let page: Arns = self.call(action, &question).await?;
             all.extend(page.clusters.into_iter().chain(page.services).chain(page.tasks));
             if page.next.is_empty() {
                 return Ok(all);
             }
             question["nextToken"] = page.next.into();
         }
-        let reason = format!("more than {DISCOVERY_PAGES_MAX} pages");
-        Err(DiscoveryError::Answer { url: action.to_owned(), reason })
+        Err(too_many_pages(action))
     }
 
-    /// What `names` stand for, asked for in as many requests as it takes.
+    /// What names stand for, in as many requests for each question as it takes.
     async fn describe(
-        &mut self,
-        ask: &dyn Ask,
-        action: &str,
-        mut question: Value,
-        field: &str,
-        names: &[String],
+        &self,
+        kind: &Kind,
+        asked: Vec<(Value, &Vec<String>)>,
     ) -> Result<Vec<Described>, DiscoveryError> {
-        let most = if field == "services" { SERVICES_NAMED_MAX } else { NAMED_MAX };
-        let mut all = Vec::new();
-        for some in names.chunks(most) {
-            question[field] = json!(some);
-            all.push(self.call(ask, action, &question).await?);
-        }
-        Ok(all)
+        let requests = asked.iter().flat_map(|(question, names)| {
+            names.chunks(kind.named_max).map(move |some| (question, some))
+        });
+        let request = async |(question, some): (&Value, &[String])| {
+            let mut question = question.clone();
+            question[kind.field] = json!(some);
+            self.call(kind.action, &question).await
+        };
+        self.ecs.each(requests, request).await
     }
 
-    async fn call<T: Answer>(
-        &mut self,
-        ask: &dyn Ask,
-        action: &str,
-        question: &Value,
-    ) -> Result<T, DiscoveryError> {
-        let wrong = |reason| DiscoveryError::Answer { url: action.to_owned(), reason };
-        let target = HeaderValue::from_str(&format!("{API}.{action}"));
-        let target = target.map_err(|e| wrong(e.to_string()))?;
-        let request = |url: &str| {
-            let mut request = post(url, "application/x-amz-json-1.1", question.to_string())?;
-            request.headers_mut().insert(TARGET, target);
-            Ok(request)
-        };
-        let answer = self.session.send(ask, "ecs", request).await?;
-        read_json(answer.body(), &mut self.values).map_err(wrong)
+    async fn call<T: Answer>(&self, action: &str, question: &Value) -> Result<T, DiscoveryError> {
+        let target = format!("AmazonEC2ContainerServiceV20141113.{action}");
+        self.ecs.json("ecs", &target, question).await
     }
 
     /// Instances, by their names.
-    async fn hosts(
-        &mut self,
-        ask: &dyn Ask,
-        names: &[String],
-    ) -> Result<BTreeMap<String, Host>, DiscoveryError> {
-        let mut hosts = BTreeMap::new();
-        self.query(ask, "DescribeInstances", "InstanceId", names, |root| {
+    async fn hosts(&self, names: &[String]) -> Result<BTreeMap<String, Host>, DiscoveryError> {
+        self.query("DescribeInstances", "InstanceId", names, |root| {
             let instances =
                 items(root, "reservationSet").flat_map(|one| items(one, "instancesSet"));
-            hosts.extend(instances.map(|instance| {
+            let hosts = instances.map(|instance| {
                 let get = |name| text(instance, name).to_owned();
                 let tags = items(instance, "tagSet")
                     .map(|tag| (text(tag, "key").to_owned(), text(tag, "value").to_owned()));
@@ -300,57 +326,54 @@ impl Ecs {
                     tags: tags.collect(),
                 };
                 (get("instanceId"), host)
-            }));
+            });
+            hosts.collect()
         })
-        .await?;
-        Ok(hosts)
+        .await
     }
 
     /// The public addresses of network interfaces that have one.
     async fn public_addresses(
-        &mut self,
-        ask: &dyn Ask,
+        &self,
         names: &[String],
     ) -> Result<BTreeMap<String, String>, DiscoveryError> {
-        let mut public = BTreeMap::new();
-        self.query(ask, "DescribeNetworkInterfaces", "NetworkInterfaceId", names, |root| {
-            for interface in items(root, "networkInterfaceSet") {
+        self.query("DescribeNetworkInterfaces", "NetworkInterfaceId", names, |root| {
+            let interfaces = items(root, "networkInterfaceSet");
+            let addresses = interfaces.map(|interface| {
                 let address = child(interface, "association").map_or("", |a| text(a, "publicIp"));
-                if !address.is_empty() {
-                    let name = text(interface, "networkInterfaceId").to_owned();
-                    public.insert(name, address.to_owned());
-                }
-            }
+                pair(text(interface, "networkInterfaceId"), address)
+            });
+            addresses.filter(|(_, address)| !address.is_empty()).collect()
         })
-        .await?;
-        Ok(public)
+        .await
     }
 
     /// Asks EC2 for what `names` are; answers to that have one page.
-    async fn query(
-        &mut self,
-        ask: &dyn Ask,
+    async fn query<R>(
+        &self,
         action: &str,
         field: &str,
         names: &[String],
-        mut take: impl FnMut(Node<'_, '_>),
-    ) -> Result<(), DiscoveryError> {
-        let wrong = |reason| DiscoveryError::Answer { url: action.to_owned(), reason };
-        for some in names.chunks(NAMED_MAX) {
-            let fields: Vec<String> = (1..=some.len()).map(|n| format!("{field}.{n}")).collect();
-            let named = fields.iter().zip(some).map(|(field, name)| (&**field, &**name));
-            let form: Vec<_> = [("Action", action), VERSION].into_iter().chain(named).collect();
-            let answer = self.instances.send(ask, "ec2", |url| post_form(url, &form)).await?;
-            let body = xml::utf8(answer.body()).map_err(wrong)?;
-            take(xml::parse(body).map_err(wrong)?.root_element());
-        }
-        Ok(())
+        take: impl Fn(Node<'_, '_>) -> Vec<(String, R)>,
+    ) -> Result<BTreeMap<String, R>, DiscoveryError> {
+        let request = async |some: &[String]| {
+            let fields = some.iter().enumerate();
+            let form = fields.map(|(n, name)| (format!("{field}.{}", n + 1), name.clone()));
+            self.ec2.query(EC2, action, &form.collect(), &take).await
+        };
+        let taken = self.ec2.each(names.chunks(NAMED_MAX), request).await?;
+        Ok(taken.into_iter().flatten().collect())
     }
 }
 
-impl Around {
+impl Around<'_> {
     /// `None` if the task has no address.
-    fn target(&self, task: Task, port: u16) -> Option<BTreeMap<String, String>> {
+    fn target(
+        &self,
+        cluster: &Cluster,
+        services: &[Service],
+        task: Task,
+    ) -> Option<BTreeMap<String, String>> {
         let instance = self.instances.get(&task.container).map_or("", String::as_str);
         let none = Host::default();
         let host = self.hosts.get(instance).unwrap_or(&none);
@@ -369,9 +392,9 @@ impl Around {
         let mut meta = Meta::with(
             "__meta_ecs_",
             [
-                ("cluster", self.cluster.name.clone()),
-                ("cluster_arn", self.cluster.arn.clone()),
-                ("region", self.region.clone()),
+                ("cluster", cluster.name.clone()),
+                ("cluster_arn", cluster.arn.clone()),
+                ("region", self.region.to_owned()),
                 ("ip_address", address.to_owned()),
                 ("network_mode", mode.to_owned()),
                 ("subnet_id", subnet.to_owned()),
@@ -382,9 +405,9 @@ impl Around {
                 ("ec2_instance_public_ip", host.public.clone()),
             ],
         );
-        set_tags(&mut meta, "cluster", &self.cluster.tags);
+        set_tags(&mut meta, "cluster", &cluster.tags);
         let service = task.group.strip_prefix(OF_SERVICE);
-        let service = self.services.iter().find(|one| Some(one.name.as_str()) == service);
+        let service = services.iter().find(|one| Some(one.name.as_str()) == service);
         if let Some(service) = service {
             meta.set("service", &*service.name).set("service_arn", &*service.arn);
             meta.set("service_status", &*service.status);
@@ -394,7 +417,7 @@ impl Around {
         for (key, value) in &host.tags {
             meta.set(&format!("tag_ec2_{}", sanitized(key)), value.as_str());
         }
-        let address = host_port(address, port);
+        let address = host_port(address, self.port);
         for (name, value) in [
             ("task_group", task.group),
             ("task_arn", task.arn),

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use http::HeaderValue;
 use serde_json::json;
 
-use super::super::super::ask::{Ask, DiscoveryError, answer, post, read_json, refresh_by};
+use super::super::super::ask::{Ask, DiscoveryError, answer, refresh_by};
 use super::super::super::meta::{Meta, host_port, one_group, sanitized};
-use super::sigv4::TARGET;
 use super::{AwsOptions, Session};
 use crate::scrape::TargetGroup;
 
@@ -60,39 +58,34 @@ impl Lightsail {
     }
 
     async fn list(&mut self, ask: &dyn Ask) -> Result<Vec<TargetGroup>, DiscoveryError> {
-        let region = self.session.region(ask).await?;
-        let request = |url: &str| {
-            let mut request = post(url, "application/x-amz-json-1.1", json!({}).to_string())?;
-            let action = HeaderValue::from_static("Lightsail_20161128.GetInstances");
-            request.headers_mut().insert(TARGET, action);
-            Ok(request)
-        };
-        let answer = self.session.send(ask, "lightsail", request).await?;
-        let wrong = |reason| DiscoveryError::Answer { url: "GetInstances".to_owned(), reason };
-        let answer: Answer = read_json(answer.body(), &mut 0).map_err(wrong)?;
+        let caller = self.session.caller(ask).await?;
+        let target = "Lightsail_20161128.GetInstances";
+        let answer: Answer = caller.json("lightsail", target, &json!({})).await?;
         let reachable = answer.instances.into_iter().filter(|one| !one.private.is_empty());
-        let targets = reachable.map(|instance| self.target(&region, instance)).collect();
-        Ok(one_group(region, targets))
+        let targets = reachable.map(|one| one.target(caller.region, self.port)).collect();
+        Ok(one_group(caller.region, targets))
     }
+}
 
-    fn target(&self, region: &str, instance: Instance) -> BTreeMap<String, String> {
-        let address = host_port(&instance.private, self.port);
+impl Instance {
+    fn target(self, region: &str, port: u16) -> BTreeMap<String, String> {
+        let address = host_port(&self.private, port);
         let mut meta = Meta::with(
             "__meta_lightsail_",
             [
                 ("region", region.to_owned()),
-                ("private_ip", instance.private),
-                ("public_ip", instance.public),
-                ("availability_zone", instance.location.zone),
-                ("blueprint_id", instance.blueprint),
-                ("bundle_id", instance.bundle),
-                ("instance_name", instance.name),
-                ("instance_state", instance.state.name),
-                ("instance_support_code", instance.support_code),
+                ("private_ip", self.private),
+                ("public_ip", self.public),
+                ("availability_zone", self.location.zone),
+                ("blueprint_id", self.blueprint),
+                ("bundle_id", self.bundle),
+                ("instance_name", self.name),
+                ("instance_state", self.state.name),
+                ("instance_support_code", self.support_code),
             ],
         );
-        meta.set_list("ipv6_addresses", ",", &instance.v6);
-        for tag in instance.tags {
+        meta.set_list("ipv6_addresses", ",", &self.v6);
+        for tag in self.tags {
             meta.set_some(&format!("tag_{}", sanitized(&tag.key)), tag.value);
         }
         meta.at(address)
@@ -104,6 +97,7 @@ refresh_by!(Lightsail, list);
 #[cfg(test)]
 mod tests {
     use super::super::super::super::ask::recorded::{Recorded, refresh, shown};
+    use super::super::recorded::options;
     use super::*;
 
     #[test]
@@ -114,13 +108,7 @@ mod tests {
             r#"{"instances": [{"name": "web", "blueprintId": "amazon_linux_2", "bundleId": "nano", "supportCode": "1/i-1", "location": {"availabilityZone": "eu-west-2a"}, "state": {"code": 16, "name": "running"},
                "privateIpAddress": "172.26.0.1", "publicIpAddress": "3.8.0.1", "ipv6Addresses": ["2a05::1"], "tags": [{"key": "a-b", "value": "c"}, {"key": "bare"}]}, {"name": "gone"}]}"#,
         )]);
-        let options = AwsOptions {
-            endpoint: "http://l:1".into(),
-            region: "eu-west-2".into(),
-            access_key: "A".into(),
-            secret_key: "S".into(),
-            ..AwsOptions::default()
-        };
+        let options = AwsOptions { endpoint: "http://l:1".into(), ..options() };
         assert_eq!(
             shown(&refresh(&mut Lightsail::new(options, 80), &ask).unwrap()),
             r#"eu-west-2 {}

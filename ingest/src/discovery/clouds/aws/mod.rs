@@ -1,18 +1,22 @@
-//! Amazon's services: who asks ([`credentials`]), how a request is signed ([`sigv4`]), and what is found ([`ec2`], [`ecs`], [`lightsail`]).
+//! Amazon's services: who asks ([`credentials`]), how a request is signed ([`sigv4`]) and sent ([`caller`]), and what is found
+//! ([`ec2`], [`ecs`], [`elasticache`], [`lightsail`], [`msk`], [`rds`]).
 //!
 //! The signature is forty lines over `ring`'s HMAC; `aws-sigv4` and what reads credentials with it bring some thirty crates.
 
+mod caller;
 pub(crate) mod credentials;
 pub mod ec2;
 pub mod ecs;
+pub mod elasticache;
+mod labels;
 pub mod lightsail;
+pub mod msk;
+pub mod rds;
 pub(crate) mod sigv4;
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-
-use self::credentials::Credentials;
-use super::super::ask::{Ask, DiscoveryError, ask_ok};
+pub(crate) use self::caller::{Caller, Session};
+use super::super::ask::DiscoveryError;
+use crate::limits::DISCOVERY_TARGETS_MAX;
 
 /// Which region is asked, where, and as whom. Empty is what the environment says.
 #[derive(Clone, Debug, Default)]
@@ -31,57 +35,8 @@ pub struct AwsOptions {
     pub role_arn: String,
     /// What the role's owner wants to be told.
     pub external_id: String,
-}
-
-/// What one mechanism knows from refresh to refresh.
-struct Session {
-    options: AwsOptions,
-    region: String,
-    credentials: Option<Credentials>,
-}
-
-impl Session {
-    fn new(options: AwsOptions) -> Self {
-        Session { region: options.region.clone(), options, credentials: None }
-    }
-
-    /// The region, found out once.
-    async fn region(&mut self, ask: &dyn Ask) -> Result<String, DiscoveryError> {
-        if self.region.is_empty() {
-            self.region = credentials::region(&self.options, ask).await?;
-        }
-        Ok(self.region.clone())
-    }
-
-    /// Sends a signed request to the service's endpoint; what `request` makes of its URL.
-    async fn send(
-        &mut self,
-        ask: &dyn Ask,
-        service: &str,
-        request: impl FnOnce(&str) -> Result<Request<Bytes>, DiscoveryError>,
-    ) -> Result<Response<Bytes>, DiscoveryError> {
-        let region = self.region(ask).await?;
-        let url = match self.options.endpoint.as_str() {
-            "" => endpoint(service, &region),
-            endpoint => with_path(endpoint),
-        };
-        let known = self.credentials.take().filter(|known| known.good_at(ask.now_ms()));
-        let credentials = match known {
-            Some(known) => known,
-            None => credentials::find(&self.options, &region, ask).await?,
-        };
-        let signed = sigv4::sign(request(&url)?, &credentials, &region, service, ask.now_ms())?;
-        let answer = ask_ok(ask, signed).await;
-        let refused = matches!(
-            &answer,
-            Err(DiscoveryError::Status {
-                status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN,
-                ..
-            })
-        );
-        self.credentials = Some(credentials).filter(|_| !refused);
-        answer
-    }
+    /// Requests under way at once, where a service takes several.
+    pub concurrency: usize,
 }
 
 /// Where AWS has a service.
@@ -94,3 +49,16 @@ fn endpoint(service: &str, region: &str) -> String {
 fn with_path(endpoint: &str) -> String {
     format!("{}/", endpoint.trim_end_matches('/'))
 }
+
+/// That no discoverer has more things than [`DISCOVERY_TARGETS_MAX`].
+fn bounded(things: usize, action: &str) -> Result<(), DiscoveryError> {
+    if things <= DISCOVERY_TARGETS_MAX {
+        return Ok(());
+    }
+    let reason = format!("more than {DISCOVERY_TARGETS_MAX} targets");
+    Err(DiscoveryError::Answer { url: action.to_owned(), reason })
+}
+
+/// Things to ask about and answers that AWS might give, for the tests of its services.
+#[cfg(test)]
+mod recorded;

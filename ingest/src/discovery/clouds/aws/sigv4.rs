@@ -9,6 +9,7 @@
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::{HeaderMap, Request};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::digest::{SHA256, digest};
 use ring::hmac;
 
@@ -19,8 +20,15 @@ use super::credentials::Credentials;
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+/// What the signature encodes in a part of a URL.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// What a JSON service is asked to do.
 pub(super) const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+
+/// `text` as part of the path or query of a URL that is signed.
+pub(crate) fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, RESERVED).to_string()
+}
 
 /// `request` with the headers that say who sends it at `now_ms`. Its query, if it has one, must be sorted and encoded.
 pub(crate) fn sign(
@@ -73,7 +81,9 @@ fn canonical(request: &Request<Bytes>, signed: &HeaderMap) -> (String, String) {
         headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
     let lines = lines.concat();
     let (method, uri) = (request.method(), request.uri());
-    let (path, query) = (uri.path(), uri.query().unwrap_or_default());
+    // The path is encoded once more than it is in the request.
+    let path: Vec<String> = uri.path().split('/').map(encoded).collect();
+    let (path, query) = (path.join("/"), uri.query().unwrap_or_default());
     let body = hash(request.body());
     let text = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{body}");
     (names, text)
@@ -114,6 +124,9 @@ mod tests {
             "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/iam/aws4_request, SignedHeaders=content-type;host;x-amz-date, \
              Signature=5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7"
         );
+        let request = Request::get("https://h/v1/arn%3Aa%2Fb?x=%2D").body(Bytes::new()).unwrap();
+        let (_, text) = canonical(&request, &HeaderMap::new());
+        assert!(text.starts_with("GET\n/v1/arn%253Aa%252Fb\nx=%2D\n\n\n"), "{text}");
         let with_token = Credentials { session_token: "t".to_owned(), ..credentials };
         let request = Request::get("https://h/").body(Bytes::new()).unwrap();
         let signed = sign(request, &with_token, "r", "s", 0).unwrap();

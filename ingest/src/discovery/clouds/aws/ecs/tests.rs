@@ -1,16 +1,12 @@
 //! A cluster whose tasks run in every way, by recorded answers.
 
-use std::cell::RefCell;
-
-use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::LocalBoxFuture;
-use http::{Request, Response};
 
 use super::super::super::super::ask::recorded::shown;
+use super::super::recorded::{Aws, options};
 use super::*;
 
-const TASKS: &str = r#"{"tasks": [
+const RUNNING: &str = r#"{"tasks": [
   {"taskArn": "arn:t/1", "taskDefinitionArn": "arn:d/1", "group": "service:web", "availabilityZone": "eu-west-2a", "desiredStatus": "RUNNING", "lastStatus": "RUNNING", "healthStatus": "HEALTHY", "launchType": "FARGATE",
    "platformFamily": "Linux", "platformVersion": "1.4.0", "tags": [{"key": "a-b", "value": "t"}, {"key": "bare"}],
    "attachments": [{"type": "Volume"}, {"type": "ElasticNetworkInterface", "details": [{"name": "subnetId", "value": "sub-1"}, {"name": "networkInterfaceId", "value": "eni-1"}, {"name": "privateIPv4Address", "value": "10.0.0.1"}, {"name": null}]}]},
@@ -18,7 +14,7 @@ const TASKS: &str = r#"{"tasks": [
   {"taskArn": "arn:t/3", "containerInstanceArn": "arn:c/gone"}]}"#;
 
 /// What is answered to whom: part of the action or of the body, and the answer.
-const ANSWERS: [(&str, &str); 10] = [
+const ANSWERS: [(&str, &str); 11] = [
     (r#"ListClusters {"maxResults":100}"#, r#"{"clusterArns": ["arn:k/1"], "nextToken": "n"}"#),
     ("ListClusters", r#"{"clusterArns": ["arn:k/empty"]}"#),
     (
@@ -27,6 +23,7 @@ const ANSWERS: [(&str, &str); 10] = [
     ),
     (r#"ListTasks {"cluster":"arn:k/empty""#, "{}"),
     ("ListTasks", r#"{"taskArns": ["arn:t/1", "arn:t/2", "arn:t/3"]}"#),
+    ("DescribeTasks", RUNNING),
     ("ListServices", r#"{"serviceArns": ["arn:s/web"]}"#),
     (
         "DescribeServices",
@@ -47,46 +44,13 @@ const ANSWERS: [(&str, &str); 10] = [
     ),
 ];
 
-/// Answers by what is asked, since the URL is always the same; `failing` is refused.
-struct Aws {
-    failing: &'static str,
-    asked: RefCell<Vec<String>>,
-}
-
-impl Ask for Aws {
-    fn ask(
-        &self,
-        request: Request<Bytes>,
-    ) -> LocalBoxFuture<'_, Result<Response<Bytes>, DiscoveryError>> {
-        let action = request.headers().get(TARGET).and_then(|action| action.to_str().ok());
-        let body = String::from_utf8_lossy(request.body());
-        let question = format!("{} {body}", action.unwrap_or_default());
-        let answer = ANSWERS.iter().find(|(part, _)| question.contains(part));
-        let answer = match answer {
-            _ if !self.failing.is_empty() && question.contains(self.failing) => (403, "Denied"),
-            None if question.contains("DescribeTasks") => (200, TASKS),
-            None => (404, "unknown"),
-            Some((_, answer)) => (200, *answer),
-        };
-        self.asked.borrow_mut().push(question);
-        let answer = Response::builder().status(answer.0).body(answer.1.into());
-        async { Ok(answer.expect("a response")) }.boxed_local()
-    }
-}
-
 fn refreshed(
     clusters: &[&str],
     failing: &'static str,
 ) -> (Result<Vec<TargetGroup>, DiscoveryError>, Vec<String>) {
-    let options = AwsOptions {
-        region: "eu-west-2".into(),
-        access_key: "A".into(),
-        secret_key: "S".into(),
-        ..AwsOptions::default()
-    };
     let clusters = clusters.iter().map(|name| (*name).to_owned()).collect();
-    let aws = Aws { failing, asked: RefCell::default() };
-    let mut ecs = Ecs::new(options, 80, clusters);
+    let aws = Aws::new(&ANSWERS, failing);
+    let mut ecs = Ecs::new(options(), 80, clusters);
     let groups = ecs.list(&aws).now_or_never().expect("nothing waits");
     (groups, aws.asked.into_inner())
 }
