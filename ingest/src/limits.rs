@@ -76,6 +76,15 @@ pub const DISCOVERY_TARGETS_MAX: usize = 1_000_000;
 /// Most nodes in the XML of one answer to a discoverer.
 pub const DISCOVERY_NODES_MAX: u32 = 4_000_000;
 
+/// Longest answer of a ZooKeeper, in bytes; data of a node are at most 1 MiB unless it is told otherwise.
+pub const ZOOKEEPER_FRAME_BYTES_MAX: usize = 16 << 20;
+
+/// Most nodes of one discoverer that asks a ZooKeeper.
+pub const ZOOKEEPER_NODES_MAX: usize = 100_000;
+
+/// Most questions to a ZooKeeper that wait for their answers.
+pub const ZOOKEEPER_QUESTIONS_MAX: usize = 64;
+
 /// Most requests that one discoverer has under way at once, however many are configured.
 pub const DISCOVERY_REQUESTS_MAX: usize = 100;
 

@@ -8,7 +8,6 @@ use super::global::RuntimeConfig;
 use super::scrape::ScrapeConfig;
 use super::section::Blank;
 use super::storage::OtlpConfig;
-use crate::control::ACTED_ON;
 
 /// Whether a section asks for it.
 type Asks<T> = fn(&T) -> bool;
@@ -49,10 +48,8 @@ pub(crate) fn idle(config: &Config) -> Vec<String> {
         .map(|(field, _)| format!("{field} is read but not acted on by this version"))
         .collect();
     for job in &config.scrape_configs {
-        let mut fields = job.discovery.idle(ACTED_ON);
-        fields.extend(
-            PER_JOB.iter().filter(|(_, asks)| asks(job)).map(|(field, _)| (*field).to_owned()),
-        );
+        let asked = PER_JOB.iter().filter(|(_, asks)| asks(job));
+        let fields: Vec<&str> = asked.map(|(field, _)| *field).collect();
         if !fields.is_empty() {
             lines.push(format!(
                 "job {:?}: {} {} read but not acted on by this version",

@@ -110,7 +110,7 @@ fn errors_name_file_line_and_column() {
 fn what_is_not_acted_on_is_named() {
     let config = load(
         "rule_files: [a.yml]\nremote_write: [{url: 'http://x/'}]\nscrape_configs:\n- job_name: k\n  tls_config: {key_ref: x, cert: c}\n  \
-         serverset_sd_configs: [{servers: [z], paths: [/a]}]\n- job_name: s\n  static_configs: [{targets: [a]}]\n",
+         oci_sd_configs: [{region: r, auth: instance_principal}]\n- job_name: s\n  static_configs: [{targets: [a]}]\n",
     )
     .unwrap();
     assert_eq!(
@@ -118,7 +118,7 @@ fn what_is_not_acted_on_is_named() {
         [
             "rule_files is read but not acted on by this version",
             "remote_write is read but not acted on by this version",
-            "job \"k\": serverset_sd_configs, a secret named by *_ref (there is no secret manager) are read but not acted on by this version",
+            "job \"k\": a secret named by *_ref (there is no secret manager), oci_sd_configs with auth: instance_principal are read but not acted on by this version",
         ]
     );
 }

@@ -11,7 +11,7 @@ use crate::config::discovery::{
     KubernetesSdConfig, KumaSdConfig, LightsailSdConfig, LinodeSdConfig, MarathonSdConfig,
     NomadSdConfig, OciSdConfig, OpenStackSdConfig, OutscaleSdConfig, OvhCloudSdConfig,
     PuppetDbSdConfig, RdsSdConfig, ScalewaySdConfig, StackitSdConfig, TritonSdConfig,
-    UyuniSdConfig, VultrSdConfig,
+    UyuniSdConfig, VultrSdConfig, ZookeeperSdConfig,
 };
 
 /// What a discoverer's task is given.
@@ -38,9 +38,6 @@ macro_rules! mechanisms {
         #[derive(Clone, Debug, PartialEq)]
         #[allow(clippy::large_enum_variant, reason = "there are few, and they are kept for comparing")]
         pub(super) enum Wanted { $( $variant($config), )* }
-
-        /// The fields of a job that are acted on.
-        pub(crate) const ACTED_ON: &[&str] = &[$( stringify!($field), )*];
 
         impl Wanted {
             /// All of one job.
@@ -86,6 +83,7 @@ mechanisms! {
     "linode": Linode from linode_sd_configs: LinodeSdConfig;
     "marathon": Marathon from marathon_sd_configs: MarathonSdConfig;
     "msk": Msk from msk_sd_configs: AwsClustersSdConfig;
+    "nerve": Nerve from nerve_sd_configs: ZookeeperSdConfig;
     "nomad": Nomad from nomad_sd_configs: NomadSdConfig;
     "oci": Oci from oci_sd_configs: OciSdConfig;
     "openstack": OpenStack from openstack_sd_configs: OpenStackSdConfig;
@@ -94,6 +92,7 @@ mechanisms! {
     "puppetdb": PuppetDb from puppetdb_sd_configs: PuppetDbSdConfig;
     "rds": Rds from rds_sd_configs: RdsSdConfig;
     "scaleway": Scaleway from scaleway_sd_configs: ScalewaySdConfig;
+    "serverset": Serverset from serverset_sd_configs: ZookeeperSdConfig;
     "stackit": Stackit from stackit_sd_configs: StackitSdConfig;
     "triton": Triton from triton_sd_configs: TritonSdConfig;
     "uyuni": Uyuni from uyuni_sd_configs: UyuniSdConfig;

@@ -25,6 +25,7 @@ mod provider;
 mod refresh;
 mod refreshed;
 mod stats;
+mod zookeeper;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -35,7 +36,6 @@ use tidemark_ingest::scrape::Discovered;
 use crate::limits::{CONTROL_COMMANDS_MAX, CONTROL_UPDATES_MAX};
 use crate::metrics::exposition::Exposition;
 use crate::settings::Settings;
-pub(crate) use mechanisms::ACTED_ON;
 
 /// What a core asks of the control thread.
 pub(crate) enum Command {

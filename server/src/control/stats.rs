@@ -65,6 +65,8 @@ pub(super) struct Stats {
     consul_asked: RefCell<BTreeMap<&'static str, Took>>,
     /// Lists and watches of Kubernetes that failed.
     pub(super) kubernetes_failures: Counter,
+    /// Connections to ZooKeeper that could not be made, or ended.
+    pub(super) zookeeper_failures: Counter,
     kubernetes_changes: RefCell<BTreeMap<(&'static str, &'static str), u64>>,
     failed_configs: Cell<u64>,
     told: RefCell<BTreeMap<String, Told>>,
@@ -243,6 +245,11 @@ impl Stats {
                 "prometheus_sd_kubernetes_failures_total",
                 "The number of failed WATCH/LIST requests.",
                 &self.kubernetes_failures,
+            ),
+            (
+                "prometheus_treecache_zookeeper_failures_total",
+                "The total number of ZooKeeper failures.",
+                &self.zookeeper_failures,
             ),
             (
                 "prometheus_sd_http_failures_total",

@@ -1,7 +1,6 @@
 //! Where targets come from: `static_configs` and every `*_sd_configs` of Prometheus, as tables.
 //!
-//! All are read and checked, so that a good file is told from a bad one. Which of them are acted on is said by
-//! [`Discovery::idle`]; the others are named in a warning at load. Here stands what needs no product: lists, files, HTTP, DNS;
+//! All are read and checked, so that a good file is told from a bad one. Here stands what needs no product: lists, files, HTTP, DNS;
 //! [`clouds`] has providers of machines, [`services`] registries and orchestrators.
 
 mod clouds;
@@ -17,7 +16,7 @@ pub(crate) use services::*;
 use super::http_client::HttpClientConfig;
 use super::paths::Directory;
 use super::scalars::{Address, Duration};
-use super::section::{Blank, Checked, ensure, fault, one_of, required, section};
+use super::section::{Checked, ensure, fault, one_of, required, section};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HALF_MINUTE: Duration = Duration::from_secs(30);
@@ -72,21 +71,6 @@ section! {
 }
 
 impl Discovery {
-    /// The discoverers that are configured but not acted on by this version: all but `static_configs` and `acted_on`.
-    pub(crate) fn idle(&self, acted_on: &[&str]) -> Vec<String> {
-        let rest = Discovery { static_configs: Vec::new(), ..self.clone() };
-        if rest.is_blank() {
-            return Vec::new();
-        }
-        match serde_json::to_value(&rest) {
-            Ok(serde_json::Value::Object(fields)) => {
-                let names = fields.into_iter().map(|(name, _)| name);
-                names.filter(|name| !acted_on.contains(&name.as_str())).collect()
-            }
-            _ => Vec::new(),
-        }
-    }
-
     /// Static targets must be addresses, not URLs, unless relabelling may still mend them.
     pub(crate) fn check_static_targets(&self) -> Checked {
         let mut targets = self.static_configs.iter().flat_map(|group| &group.targets);

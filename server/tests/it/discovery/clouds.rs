@@ -1,8 +1,9 @@
 //! Clouds whose API's place can be configured, recorded, beside a real Prometheus.
 
-use super::Pair;
 use super::recorded::{Asked, api, json, nothing};
+use super::{Pair, found};
 use crate::exporter::Answer;
+use crate::harness::Tidemark;
 
 const EC2: &str = r#"<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><reservationSet><item><ownerId>owner</ownerId><instancesSet>
     <item><instanceId>i-1</instanceId><imageId>ami-1</imageId><instanceState><code>16</code><name>running</name></instanceState><privateDnsName>priv.dns</privateDnsName><dnsName>pub.dns</dnsName>
@@ -44,6 +45,62 @@ fn instances_of_aws() {
          - {{job_name: lightsail, lightsail_sd_configs: [{{{login}, port: 9100}}]}}\n"
     ));
     both.agree("EC2 and Lightsail", 1 + 1);
+}
+
+/// What RDS, `ElastiCache`, MSK and ECS say, which Debian's Prometheus does not know: one target each.
+fn managed(asked: &Asked) -> Answer {
+    let signed = |service: &str| asked.head.contains(&format!("/eu-west-2/{service}/aws4_request"));
+    let says = |text: &str| asked.body.contains(text) || asked.head.contains(text);
+    let answer = match asked.path.as_str() {
+        "/api/v2/clusters?clusterTypeFilter=PROVISIONED&maxResults=100" if signed("kafka") => {
+            r#"{"clusterInfoList": [{"clusterArn": "arn:k/1", "clusterType": "PROVISIONED"}]}"#
+        }
+        "/v1/clusters/arn%3Ak%2F1/nodes?maxResults=100" if signed("kafka") => {
+            r#"{"nodeInfoList": [{"brokerNodeInfo": {"brokerId": 1, "endpoints": ["127.0.0.1"]}}]}"#
+        }
+        _ if signed("rds") && says("Action=DescribeDBClusters") => {
+            "<r><DescribeDBClustersResult><DBClusters><DBCluster><DBClusterArn>arn:c</DBClusterArn></DBCluster></DBClusters></DescribeDBClustersResult></r>"
+        }
+        _ if signed("rds") && says("Values.Value.1=arn%3Ac") => {
+            "<r><DescribeDBInstancesResult><DBInstances><DBInstance><Endpoint><Address>127.0.0.2</Address><Port>5432</Port></Endpoint></DBInstance></DBInstances></DescribeDBInstancesResult></r>"
+        }
+        _ if signed("elasticache") && says("Action=DescribeServerlessCaches") => {
+            "<r><DescribeServerlessCachesResult><ServerlessCaches><member><Endpoint><Address>127.0.0.3</Address><Port>6379</Port></Endpoint></member></ServerlessCaches></DescribeServerlessCachesResult></r>"
+        }
+        _ if signed("elasticache") && says("Action=DescribeCacheClusters") => {
+            "<r><DescribeCacheClustersResult><CacheClusters/></DescribeCacheClustersResult></r>"
+        }
+        _ if signed("ecs") && says("v20141113.listclusters") => r#"{"clusterArns": ["arn:e"]}"#,
+        _ if signed("ecs") && says("v20141113.describeclusters") => {
+            r#"{"clusters": [{"clusterArn": "arn:e"}]}"#
+        }
+        _ if signed("ecs") && says("v20141113.listtasks") => r#"{"taskArns": ["arn:t"]}"#,
+        _ if signed("ecs") && says("v20141113.describetasks") => {
+            r#"{"tasks": [{"taskArn": "arn:t", "attachments": [{"type": "ElasticNetworkInterface", "details": [{"name": "privateIPv4Address", "value": "127.0.0.4"}]}]}]}"#
+        }
+        _ if signed("ecs") && says("v20141113.listservices") => "{}",
+        _ => return nothing(),
+    };
+    json("", answer)
+}
+
+#[test]
+fn managed_services_of_aws_by_role_and_by_section() {
+    let address = api(managed);
+    let login =
+        format!("region: eu-west-2, endpoint: 'http://{address}', access_key: AK, secret_key: SK");
+    let jobs = ["ecs", "elasticache", "msk", "rds"].map(|name| {
+        format!(
+            "- {{job_name: {name}, {name}_sd_configs: [{{{login}}}]}}\n\
+             - {{job_name: {name}-role, aws_sd_configs: [{{role: {name}, {login}}}]}}\n"
+        )
+    });
+    let config = format!("scrape_configs:\n{}", jobs.concat());
+    let targets = found(&Tidemark::start(&config), 2 * 4);
+    for expected in ["127.0.0.1:80", "127.0.0.2:80", "127.0.0.3:6379", "127.0.0.4:80"] {
+        let scraped = targets.iter().filter(|target| target.contains(expected));
+        assert_eq!(scraped.count(), 2, "{expected} in {targets:?}");
+    }
 }
 
 const SCALEWAY: &str = r#"{"servers": [{"id": "93c1", "name": "scw", "hostname": "scw-h", "boot_type": "local", "organization": "o", "project": "p", "state": "running", "commercial_type": "DEV1-S", "zone": "fr-par-1",
@@ -131,8 +188,8 @@ fn hypervisors_and_instances_of_openstack() {
         ))
     };
     Pair::start(&config("hypervisor")).agree("hypervisors", 1);
-    let tidemark = crate::harness::Tidemark::start(&config("instance"));
-    let only = super::found(&tidemark, 1).pop_first().expect("there is one");
+    let tidemark = Tidemark::start(&config("instance"));
+    let only = found(&tidemark, 1).pop_first().expect("there is one");
     assert!(only.contains(r#""__meta_openstack_private_ip":"127.0.0.8","__meta_openstack_project_id":"fcad","__meta_openstack_public_ip":"127.0.0.9""#), "{only}");
 }
 

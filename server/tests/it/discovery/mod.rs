@@ -8,6 +8,7 @@ mod kubernetes;
 mod recorded;
 mod refreshed;
 mod services;
+mod zookeeper;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
