@@ -17,6 +17,10 @@ const _: () = assert!(NESTING_MAX < TREE_HEIGHT_MAX, "what nests must fit into t
 /// Windows from this length on, in ms, can hold whole chunks of blocks: their figures are looked at before they are decoded.
 pub const WIDE_RANGE_MS_MIN: i64 = 4 * 60 * 60 * 1000;
 
+/// Longest value, in bytes, that `label_replace` and `label_join` make of a label. Nested in each other they multiply it each time;
+/// a query of a megabyte may write each of its letters into one.
+pub const MADE_LABEL_BYTES_MAX: usize = 4 << 20;
+
 /// From so many rows on a shard picks those of `topk` and its kin, while more are read.
 pub const PICK_ROWS_MIN: usize = 512;
 

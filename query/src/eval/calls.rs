@@ -1,15 +1,17 @@
 //! Functions that need whole vectors, or none at all, on evaluated arguments.
 
-use tidemark_core::model::labels::Labels;
+use tidemark_core::model::labels::{Labels, METRIC_NAME};
+use tidemark_core::model::matcher::anchored;
 
 use super::batch::{Batch, CellRef, Cells, Row, Steps};
 use super::classic_histogram::{Histograms, Wanted, check_quantiles, label_by_quantile};
-use super::dedupe::{Equal, drop_names, unite};
+use super::dedupe::{Equal, drop_names, execution_error, unite};
 use super::notes::{NoteKind, Notes};
-use crate::budget::Weight;
+use crate::budget::{Budget, Weight};
 use crate::functions::labels::{Join, Replace, natural_less};
 use crate::functions::signature::Function;
 use crate::functions::{math, time};
+use crate::limits::MADE_LABEL_BYTES_MAX;
 use crate::parser::ast::PosRange;
 use crate::plan::node::Call;
 use crate::plan::split::Scalars;
@@ -73,6 +75,8 @@ pub struct CallContext<'a> {
     pub delayed_name_removal: bool,
     /// Where annotations go.
     pub notes: &'a mut Notes,
+    /// What the query may cost.
+    pub budget: &'a Budget,
 }
 
 impl CallContext<'_> {
@@ -137,7 +141,7 @@ pub fn evaluate(cx: &mut CallContext<'_>, args: Vec<Output>) -> Result<Output, Q
         }
         Function::LabelReplace | Function::LabelJoin => {
             let batch = batch(&mut args);
-            relabelled(function, batch, &texts(args))
+            relabelled(cx, batch, &texts(args))
         }
         Function::HistogramQuantile => {
             let (q, batch) = (scalars(&mut args), batch(&mut args));
@@ -295,35 +299,52 @@ fn sorted_by_label(mut batch: Batch, labels: &[String], descending: bool) -> Bat
     batch
 }
 
-/// What becomes of the labels of a series; `None` if they stay.
-type Relabel = Box<dyn Fn(&Labels) -> Option<Labels>>;
+/// What makes new labels of a series'.
+enum Relabel {
+    Replace(Replace),
+    Join(Join),
+}
 
-/// `label_replace`, `label_join`. A new metric name is there to stay.
-fn relabelled(function: Function, mut batch: Batch, args: &[String]) -> Result<Output, QueryError> {
-    use super::dedupe::execution_error;
-    use tidemark_core::model::labels::METRIC_NAME;
+impl Relabel {
+    fn value_bytes_max(&self, labels: &Labels) -> usize {
+        match self {
+            Relabel::Replace(replace) => replace.value_bytes_max(labels),
+            Relabel::Join(join) => join.value_bytes(labels),
+        }
+    }
+
+    /// `None` if they stay.
+    fn apply(&self, labels: &Labels) -> Option<Labels> {
+        match self {
+            Relabel::Replace(replace) => replace.apply(labels),
+            Relabel::Join(join) => Some(join.apply(labels)),
+        }
+    }
+}
+
+/// `label_replace`, `label_join`. A new metric name is there to stay. Their values may grow with each of several that are nested: what
+/// is made is held against the budget.
+fn relabelled(
+    cx: &CallContext<'_>,
+    mut batch: Batch,
+    args: &[String],
+) -> Result<Output, QueryError> {
     let arg = |i: usize| args.get(i).cloned().unwrap_or_default();
     let destination = arg(0);
-    let name = function.name();
-    let apply: Relabel = if function == Function::LabelReplace {
+    let name = cx.call.function.name();
+    let relabel = if cx.call.function == Function::LabelReplace {
         let source = arg(3);
-        let regex = tidemark_core::model::matcher::anchored(&source).map_err(|_| {
+        let regex = anchored(&source).map_err(|_| {
             execution_error(format!("invalid regular expression in {name}(): {source}"))
         })?;
-        let replace = Replace {
-            destination: destination.clone(),
-            replacement: arg(1),
-            source: arg(2),
-            regex,
-        };
-        Box::new(move |labels| replace.apply(labels))
+        let (destination, replacement, source) = (destination.clone(), arg(1), arg(2));
+        Relabel::Replace(Replace { destination, replacement, source, regex })
     } else {
         let sources = args.get(2..).unwrap_or_default().to_vec();
         if let Some(bad) = sources.iter().find(|source| source.is_empty()) {
             return Err(execution_error(format!("invalid source label name in {name}(): {bad}")));
         }
-        let join = Join { destination: destination.clone(), separator: arg(1), sources };
-        Box::new(move |labels| Some(join.apply(labels)))
+        Relabel::Join(Join { destination: destination.clone(), separator: arg(1), sources })
     };
     if destination.is_empty() {
         return Err(execution_error(format!(
@@ -331,7 +352,14 @@ fn relabelled(function: Function, mut batch: Batch, args: &[String]) -> Result<O
         )));
     }
     for row in &mut batch.rows {
-        if let Some(labels) = apply(&row.labels) {
+        let bytes = relabel.value_bytes_max(&row.labels);
+        if bytes > MADE_LABEL_BYTES_MAX {
+            return Err(execution_error(format!(
+                "{name}() would make a label value of up to {bytes} bytes, and at most {MADE_LABEL_BYTES_MAX} are made"
+            )));
+        }
+        if let Some(labels) = relabel.apply(&row.labels) {
+            cx.budget.hold_bytes(labels.encoded().len())?;
             row.labels = labels;
             row.drop_name &= destination != METRIC_NAME;
         }

@@ -4,14 +4,18 @@
 //! Series of either side that agree in those labels make a *match group*. In a group there may be one sample on the "one"
 //! side at each step; which series it comes from may change from step to step.
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use tidemark_core::model::labels::Labels;
 use tidemark_core::model::sample::is_stale;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::aggregate::GroupTable;
 use super::batch::{ABSENT, Batch, CellRef, Cells, Row, Steps};
 use super::binary_op::{self, Operand};
 use super::dedupe::{Equal, execution_error, unite};
 use super::notes::Notes;
+use crate::budget::Budget;
 use crate::functions::labels::METADATA_LABELS;
 use crate::parser::ast::{BinaryOp, Cardinality, PosRange, VectorMatching};
 use crate::plan::node::Grouping;
@@ -29,6 +33,8 @@ pub struct VectorOperator<'a> {
     pub pos: PosRange,
     /// Names are dropped at the end of evaluation.
     pub delayed_name_removal: bool,
+    /// What the query may cost: a few series of one side may make many of each of the other.
+    pub budget: &'a Budget,
 }
 
 /// The match group of each row of both sides.
@@ -138,6 +144,13 @@ struct Paired {
     matched: Vec<bool>,
 }
 
+/// The results of a match group.
+#[derive(Default)]
+struct Results {
+    rows: Vec<Paired>,
+    by_labels: HashTable<usize>,
+}
+
 impl<'a> Pairing<'a> {
     fn new(
         operator: &'a VectorOperator<'a>,
@@ -210,16 +223,17 @@ impl<'a> Pairing<'a> {
         let mut rows = Vec::with_capacity(self.many.rows.len());
         for group in 0..self.group_labels.len() {
             let paired = self.pair_group(group, notes)?;
-            rows.extend(paired.into_iter().map(|paired| paired.row));
+            rows.extend(paired.rows.into_iter().map(|paired| paired.row));
         }
         Ok(rows)
     }
 
-    fn pair_group(&self, group: usize, notes: &mut Notes) -> Result<Vec<Paired>, QueryError> {
+    fn pair_group(&self, group: usize, notes: &mut Notes) -> Result<Results, QueryError> {
         let (many, one) = (&self.many_members[group], &self.one_members[group]);
         let (fill_one, fill_many) = self.fills();
-        let mut out: Vec<Paired> = Vec::new();
+        let mut out = Results::default();
         for &m in many {
+            self.operator.budget.check()?;
             let row = &self.many.rows[m];
             for &o in one {
                 let other = &self.one.rows[o];
@@ -272,7 +286,7 @@ impl<'a> Pairing<'a> {
         many: &Cells,
         one_labels: &Labels,
         one: &Cells,
-        out: &mut Vec<Paired>,
+        out: &mut Results,
         notes: &mut Notes,
     ) -> Result<(), QueryError> {
         let (a, b) = if self.swapped { (one, many) } else { (many, one) };
@@ -282,23 +296,32 @@ impl<'a> Pairing<'a> {
         }
         let one_to_one = self.operator.matching.cardinality == Cardinality::OneToOne;
         let meets = |other: &Paired| other.matched.iter().zip(&matched).any(|(a, b)| *a && *b);
-        if one_to_one && out.iter().any(meets) {
+        if one_to_one && out.rows.iter().any(meets) {
             return Err(execution_error(
                 "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
             ));
         }
         let labels = self.result_labels(many_labels, one_labels);
-        if let Some(known) = out.iter_mut().find(|known| known.row.labels == labels) {
-            if meets(known) {
-                return Err(execution_error(
-                    "multiple matches for labels: grouping labels must ensure unique matches",
-                ));
+        let Results { rows, by_labels } = out;
+        let hash = |labels: &Labels| xxh3_64(labels.encoded());
+        let is_same = |&i: &usize| rows[i].row.labels == labels;
+        match by_labels.entry(hash(&labels), is_same, |&i| hash(&rows[i].row.labels)) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(rows.len());
+                let row = Row { labels, drop_name: self.operator.return_bool, cells };
+                self.operator.budget.hold_bytes(row.weight().bytes)?;
+                rows.push(Paired { row, matched });
             }
-            known.row.cells.merge(&cells);
-            known.matched.iter_mut().zip(&matched).for_each(|(known, new)| *known |= *new);
-        } else {
-            let row = Row { labels, drop_name: self.operator.return_bool, cells };
-            out.push(Paired { row, matched });
+            Entry::Occupied(occupied) => {
+                let known = &mut rows[*occupied.get()];
+                if meets(known) {
+                    return Err(execution_error(
+                        "multiple matches for labels: grouping labels must ensure unique matches",
+                    ));
+                }
+                known.row.cells.merge(&cells);
+                known.matched.iter_mut().zip(&matched).for_each(|(known, new)| *known |= *new);
+            }
         }
         Ok(())
     }
@@ -391,6 +414,11 @@ fn all_labels(labels: &Labels) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tidemark_core::runtime::clock::Instant;
+    use tidemark_core::runtime::sim;
+
     use super::*;
 
     fn batch(rows: &[(&str, &[f64])]) -> Batch {
@@ -402,7 +430,21 @@ mod tests {
         Batch::new(Steps::new(0, 10, 10), rows.collect())
     }
 
+    fn budget(bytes_max: u64) -> Budget {
+        Budget::new(1_000_000, bytes_max, Instant::now() + Duration::from_mins(1))
+    }
+
     fn run(
+        op: BinaryOp,
+        matching: &VectorMatching,
+        lhs: Batch,
+        rhs: Batch,
+    ) -> Result<Vec<String>, String> {
+        sim::run(1, async move { run_within(&budget(1 << 30), op, matching, lhs, rhs) })
+    }
+
+    fn run_within(
+        budget: &Budget,
         op: BinaryOp,
         matching: &VectorMatching,
         lhs: Batch,
@@ -414,6 +456,7 @@ mod tests {
             matching,
             pos: PosRange::default(),
             delayed_name_removal: false,
+            budget,
         };
         let mut batch =
             evaluate(&operator, lhs, rhs, &mut Notes::default()).map_err(|e| e.message)?;
@@ -467,6 +510,22 @@ mod tests {
         let error =
             run(BinaryOp::Add, &on(&["x"], Cardinality::OneToOne), many(), one()).unwrap_err();
         assert!(error.contains("many-to-one matching must be explicit"), "{error}");
+    }
+
+    #[test]
+    fn what_one_series_gives_to_many_is_bounded() {
+        sim::run(1, async {
+            let many: Vec<String> = (0..200).map(|i| format!("a{{x=\"{i}\"}}")).collect();
+            let many: Vec<(&str, &[f64])> = many.iter().map(|l| (l.as_str(), &[1.0][..])).collect();
+            let one = format!("b{{z=\"{}\"}}", "z".repeat(32 << 10));
+            let mut matching = on(&[], Cardinality::ManyToOne);
+            matching.include = vec!["z".to_owned()];
+            let budget = budget(1 << 20);
+            let (lhs, rhs) = (batch(&many), batch(&[(&one, &[1.0])]));
+            let error = run_within(&budget, BinaryOp::Add, &matching, lhs, rhs).unwrap_err();
+            assert!(error.contains("too many samples"), "{error}");
+            assert!(budget.bytes_peak() < (1 << 20) + (64 << 10), "{}", budget.bytes_peak());
+        });
     }
 
     #[test]

@@ -112,6 +112,7 @@ impl Evaluator {
                         matching: &b.matching,
                         pos: b.pos,
                         delayed_name_removal: self.options.delayed_name_removal,
+                        budget: &self.budget,
                     };
                     let batch =
                         matching::evaluate(&operator, lhs, rhs, &mut self.notes.borrow_mut())?;
@@ -164,6 +165,9 @@ impl Evaluator {
             }
             Output::Vector(mut batch) => {
                 for row in &mut batch.rows {
+                    let weight = row.cells.weight();
+                    self.budget.hold(weight.samples * steps.count)?;
+                    self.budget.hold_bytes(weight.bytes * steps.count)?;
                     row.cells = row.cells.repeated(steps.count);
                 }
                 batch.steps = steps;
@@ -437,6 +441,7 @@ impl Evaluator {
             steps,
             delayed_name_removal: self.options.delayed_name_removal,
             notes: &mut notes,
+            budget: &self.budget,
         };
         calls::evaluate(&mut cx, args)
     }

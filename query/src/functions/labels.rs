@@ -36,6 +36,13 @@ pub struct Replace {
 }
 
 impl Replace {
+    /// At most how long the value becomes: each reference stands for a part of the source.
+    pub fn value_bytes_max(&self, labels: &Labels) -> usize {
+        let source = labels.get(&self.source).unwrap_or("");
+        let references = self.replacement.bytes().filter(|byte| *byte == b'$').count();
+        self.replacement.len().saturating_add(references.saturating_mul(source.len()))
+    }
+
     /// The new labels; `None` if the source does not match.
     pub fn apply(&self, labels: &Labels) -> Option<Labels> {
         let captures = self.regex.captures(labels.get(&self.source).unwrap_or(""))?;
@@ -57,6 +64,13 @@ pub struct Join {
 }
 
 impl Join {
+    /// How long the value becomes.
+    pub fn value_bytes(&self, labels: &Labels) -> usize {
+        let parts = self.sources.iter().map(|source| labels.get(source).unwrap_or("").len());
+        let separators = self.separator.len() * self.sources.len().saturating_sub(1);
+        parts.fold(separators, usize::saturating_add)
+    }
+
     /// The new labels.
     pub fn apply(&self, labels: &Labels) -> Labels {
         let values: Vec<&str> =
@@ -127,6 +141,7 @@ mod tests {
             regex: tidemark_core::model::matcher::anchored("(.*)-(?P<n>.*)").unwrap(),
         };
         assert_eq!(replace.apply(&labels).unwrap().get("c"), Some("7:x"));
+        assert_eq!(replace.value_bytes_max(&labels), 7 + 2 * 3);
         assert!(replace.apply(&labels.without_name().filtered(|n| n == "b")).is_none());
         let join = Join {
             destination: "b".to_owned(),
@@ -134,6 +149,7 @@ mod tests {
             sources: vec!["b".to_owned(), "none".to_owned(), "a".to_owned()],
         };
         assert_eq!(join.apply(&labels).get("b"), Some("y++x-7"));
+        assert_eq!(join.value_bytes(&labels), "y++x-7".len());
     }
 
     #[test]

@@ -123,6 +123,45 @@ fn memory_is_bounded_where_samples_are_few() {
     });
 }
 
+#[test]
+fn what_a_few_words_multiply_is_bounded() {
+    sim::run(1, async {
+        let options = EngineOptions { bytes_max: 8 << 20, ..options() };
+        let bench = bench(METRICS, 2, options).await;
+        let query = QueryOptions::default();
+        // Each level makes ten labels of one, a terabyte at last.
+        let mut replaced = "label_replace(three, \"x\", \"0123456789\", \"a\", \".*\")".to_owned();
+        let mut joined = replaced.clone();
+        for _ in 0..11 {
+            replaced = format!(
+                "label_replace({replaced}, \"x\", \"{}\", \"x\", \"(.*)\")",
+                "$1".repeat(10)
+            );
+            joined = format!("label_join({joined}, \"x\", \"\"{})", ", \"x\"".repeat(10));
+        }
+        let megabytes = |count: usize| format!("\"{}\"", "y".repeat(count << 20));
+        for (text, end, words) in [
+            (replaced, 0, "label_replace() would make a label value of up to 10000020 bytes"),
+            (joined, 0, "label_join() would make a label value of up to 10000000 bytes"),
+            (
+                format!("label_join(three, \"x\", {}, \"a\", \"b\")", megabytes(3)),
+                0,
+                "too many samples",
+            ),
+            // A group for each second, each as long as all seconds.
+            ("count_values(\"v\", vector(time()))".to_owned(), 900_000, "too many samples"),
+            ("sum by (a) (three @ 0) and on () vector(1)".to_owned(), 900_000, "too many samples"),
+        ] {
+            let error = bench.engine().range(&text, 0, end * SECOND, SECOND, &query).await;
+            let error = error.unwrap_err();
+            assert_eq!(error.kind, ErrorType::Execution, "{text:.80}");
+            assert!(error.message.contains(words), "{text:.80}: {:.200}", error.message);
+        }
+        let text = format!("label_join(one, \"x\", {}, \"a\", \"b\")", megabytes(1));
+        assert!(bench.engine().instant(&text, 10 * SECOND, &query).await.is_ok());
+    });
+}
+
 /// Some hundred series, so that a query has many chances to stop.
 fn many_series() -> String {
     let line = |i| format!("  m{{i=\"{i}\"}} 0+1x500\n");
