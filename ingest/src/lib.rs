@@ -13,6 +13,7 @@
 pub mod backfill;
 pub mod discovery;
 pub mod duration;
+pub mod handshake;
 pub mod known;
 pub mod label_set;
 pub mod limits;

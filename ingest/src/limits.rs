@@ -76,6 +76,9 @@ pub const DISCOVERY_TARGETS_MAX: usize = 1_000_000;
 /// Most nodes in the XML of one answer to a discoverer.
 pub const DISCOVERY_NODES_MAX: u32 = 4_000_000;
 
+/// Longest answer of a proxy to `CONNECT`, in bytes.
+pub const CONNECT_ANSWER_BYTES_MAX: usize = 16 << 10;
+
 /// Longest answer of a ZooKeeper, in bytes; data of a node are at most 1 MiB unless it is told otherwise.
 pub const ZOOKEEPER_FRAME_BYTES_MAX: usize = 16 << 20;
 

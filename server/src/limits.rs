@@ -97,9 +97,6 @@ pub(crate) const CONTROL_OBJECTS_MAX: usize = 1_000_000;
 /// Most files of one `file_sd_config`.
 pub(crate) const CONTROL_FILES_MAX: usize = 10_000;
 
-/// Longest answer of a proxy to `CONNECT`, in bytes.
-pub(crate) const CONNECT_ANSWER_BYTES_MAX: usize = 16 << 10;
-
 /// Longest answer of a token server, in bytes.
 pub(crate) const TOKEN_BYTES_MAX: usize = 1 << 20;
 

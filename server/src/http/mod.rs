@@ -18,7 +18,6 @@ pub(crate) mod oauth2;
 pub(crate) mod proxy;
 pub(crate) mod request;
 pub(crate) mod routes;
-mod socks;
 pub(crate) mod stream;
 #[cfg(test)]
 mod tests;

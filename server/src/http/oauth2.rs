@@ -15,10 +15,10 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Request, Response, StatusCode};
-use serde::Deserialize;
 use tidemark_core::runtime::clock::{self, Instant};
 use tidemark_core::runtime::mailbox::local::Semaphore;
 use tidemark_core::runtime::unblock;
+use tidemark_ingest::handshake::token;
 use tidemark_ingest::scrape::FetchLimits;
 use tidemark_ingest::scrape::room::Room;
 
@@ -94,17 +94,6 @@ enum Grant {
 struct Token {
     header: HeaderValue,
     good_until: Option<Instant>,
-}
-
-/// What a token server answers, as far as it matters.
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    access_token: String,
-    #[serde(default)]
-    token_type: String,
-    #[serde(default)]
-    expires_in: Option<serde_json::Value>,
 }
 
 impl Tokens {
@@ -210,27 +199,10 @@ impl Tokens {
 }
 
 fn token(body: &[u8]) -> Result<Token, String> {
-    // The body is not repeated: it may hold a token.
-    let answer: Answer = serde_json::from_slice(body)
-        .map_err(|_| "the token server's answer is not JSON of a token".to_owned())?;
-    if answer.access_token.is_empty() {
-        return Err("the token server's answer has no access_token".to_owned());
-    }
-    let kind = match answer.token_type.to_ascii_lowercase().as_str() {
-        "" | "bearer" => "Bearer".to_owned(),
-        "mac" => "MAC".to_owned(),
-        "basic" => "Basic".to_owned(),
-        _ => answer.token_type,
-    };
-    let seconds = match answer.expires_in {
-        Some(serde_json::Value::Number(n)) => n.as_f64(),
-        Some(serde_json::Value::String(text)) => text.parse().ok(),
-        _ => None,
-    };
-    let life = seconds.filter(|s| (1.0..1e9).contains(s)).map(Duration::from_secs_f64);
+    let read = token::read(body)?;
     Ok(Token {
-        header: sensitive(&format!("{kind} {}", answer.access_token), "access_token")?,
-        good_until: life.map(|life| Instant::now() + life.saturating_sub(RENEW_BEFORE)),
+        header: sensitive(&read.authorization, "access_token")?,
+        good_until: read.life.map(|life| Instant::now() + life.saturating_sub(RENEW_BEFORE)),
     })
 }
 
@@ -247,17 +219,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_of_token_servers() {
-        let good =
-            token(br#"{"access_token":"x","token_type":"bearer","expires_in":3600}"#).unwrap();
+    fn tokens_end_before_they_do() {
+        let good = token(br#"{"access_token":"x","expires_in":3600}"#).unwrap();
         assert_eq!(good.header, "Bearer x");
-        assert!(good.good_until.is_some());
-        let other = token(br#"{"access_token":"x","token_type":"Odd","expires_in":"60"}"#).unwrap();
-        assert_eq!(other.header, "Odd x");
+        assert!(good.header.is_sensitive() && good.good_until.is_some());
         assert!(token(br#"{"access_token":"x"}"#).unwrap().good_until.is_none());
-        for bad in [&b"{}"[..], b"<html>", br#"{"access_token":"a\nb"}"#] {
-            let error = token(bad).err().unwrap();
-            assert!(!error.contains("a\nb"), "no token in an error: {error}");
-        }
+        let error = token(br#"{"access_token":"a\nb"}"#).err().unwrap();
+        assert!(!error.contains("a\nb"), "no token in an error: {error}");
     }
 }

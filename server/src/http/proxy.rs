@@ -1,7 +1,7 @@
 //! Which proxy a connection goes through, and the way through it.
 //!
 //! `http` requests are sent to the proxy whole; for `https` it is asked to `CONNECT`, and TLS runs through. One by
-//! [SOCKS](super::socks) makes a connection for either. What
+//! [SOCKS](tidemark_ingest::handshake::socks) makes a connection for either. What
 //! `no_proxy` means is Go's rule, since that is what configurations and environments are written for:
 //!
 //! | entry | leaves out |
@@ -20,11 +20,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 use http::HeaderValue;
+use tidemark_ingest::handshake::connect::ConnectAnswer;
+use tidemark_ingest::handshake::socks::Socks;
 
-use super::socks::{self, Login};
 use super::tls::Stream;
 use crate::config::http_client::ProxyConfig;
-use crate::limits::CONNECT_ANSWER_BYTES_MAX;
 
 /// Where a connection leads: whether by TLS, host in small letters, port.
 pub(crate) type Origin = (bool, String, u16);
@@ -44,6 +44,19 @@ enum Protocol {
     Http(Option<HeaderValue>),
     /// SOCKS 5, with who we are.
     Socks(Option<Login>),
+}
+
+/// Who we are.
+#[derive(Clone, PartialEq)]
+struct Login {
+    user: String,
+    password: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login").finish_non_exhaustive()
+    }
 }
 
 /// Which proxy for which origin.
@@ -109,7 +122,7 @@ impl Proxies {
         origin: &Origin,
     ) -> Result<(), String> {
         match &proxy.speaks {
-            Protocol::Socks(login) => socks::connect(stream, login.as_ref(), origin).await,
+            Protocol::Socks(login) => by_socks(stream, login.as_ref(), origin).await,
             Protocol::Http(_) if origin.0 => self.tunnel(proxy, stream, origin).await,
             Protocol::Http(_) => Ok(()),
         }
@@ -130,36 +143,47 @@ impl Proxies {
             "CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{authorization}{}\r\n",
             self.connect_headers
         );
-        stream.write_all(request.as_bytes()).await.map_err(|e| e.to_string())?;
-        stream.flush().await.map_err(|e| e.to_string())?;
-        let answer = read_head(stream).await?;
-        let status = answer.split("\r\n").next().unwrap_or_default();
-        match status.split_once(' ') {
-            Some((version, rest)) if version.starts_with("HTTP/1.") && rest.starts_with('2') => {
-                Ok(())
+        send(stream, request.as_bytes()).await?;
+        let (mut answer, mut piece) = (ConnectAnswer::default(), [0; 1024]);
+        loop {
+            let read = stream.read(&mut piece).await.map_err(|e| e.to_string())?;
+            if read == 0 {
+                return Err(HUNG_UP.to_owned());
             }
-            Some((_, rest)) => Err(rest.to_owned()),
-            None => Err("the proxy does not speak HTTP".to_owned()),
+            if answer.take(&piece[..read])? {
+                return Ok(());
+            }
         }
     }
 }
 
-/// Reads up to the empty line; nothing may follow it, since it is on us to speak next.
-async fn read_head(stream: &mut Stream) -> Result<String, String> {
-    let (mut head, mut piece) = (Vec::new(), [0; 1024]);
-    loop {
-        let read = stream.read(&mut piece).await.map_err(|e| e.to_string())?;
-        if read == 0 {
-            return Err("the proxy hung up".to_owned());
-        }
-        head.extend_from_slice(&piece[..read]);
-        if head.ends_with(b"\r\n\r\n") {
-            return Ok(String::from_utf8_lossy(&head).into_owned());
-        }
-        if head.len() > CONNECT_ANSWER_BYTES_MAX {
-            return Err("the proxy's answer to CONNECT does not end".to_owned());
-        }
+const HUNG_UP: &str = "the proxy hung up";
+
+/// Has the SOCKS proxy at the other end of `stream` connect to `origin`; `Err` is what it says.
+async fn by_socks(
+    stream: &mut Stream,
+    login: Option<&Login>,
+    (_, host, port): &Origin,
+) -> Result<(), String> {
+    let login = login.map(|login| (login.user.as_str(), login.password.as_str()));
+    let mut socks = Socks::new(login, host, *port)?;
+    let mut step = socks.begin();
+    while step.answer_bytes > 0 {
+        send(stream, &step.send).await?;
+        let mut answer = vec![0; step.answer_bytes];
+        let read = stream.read_exact(&mut answer).await;
+        read.map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => HUNG_UP.to_owned(),
+            _ => error.to_string(),
+        })?;
+        step = socks.answered(&answer)?;
     }
+    Ok(())
+}
+
+async fn send(stream: &mut Stream, bytes: &[u8]) -> Result<(), String> {
+    stream.write_all(bytes).await.map_err(|e| e.to_string())?;
+    stream.flush().await.map_err(|e| e.to_string())
 }
 
 /// The headers of `CONNECT`; `Err` names one that is none.
