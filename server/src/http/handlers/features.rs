@@ -80,7 +80,7 @@ pub(crate) async fn features(node: Rc<Node>, _: Request) -> Answer {
         ("fill_left", has(Feature::PromqlBinopFillModifiers)),
         ("fill_right", has(Feature::PromqlBinopFillModifiers)),
         ("delayed_name_removal", has(Feature::PromqlDelayedNameRemoval)),
-        ("per_step_stats", false),
+        ("per_step_stats", true),
         ("type_and_unit_labels", false),
     ] {
         language.insert(name.to_owned(), Value::Bool(on));
