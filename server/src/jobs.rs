@@ -11,7 +11,7 @@ use futures_util::future::LocalBoxFuture;
 use tidemark_ingest::relabel::{Action, Rule, RuleOptions};
 use tidemark_ingest::scrape::negotiate::{Escaping, Protocol};
 use tidemark_ingest::scrape::{
-    Fetch, FetchError, FetchLimits, HistogramOptions, Job, JobLimits, JobName, TargetGroup,
+    Fetch, FetchError, FetchLimits, HistogramOptions, Job, JobLimits, JobName, TargetGroup, Work,
 };
 
 use crate::config::Config;
@@ -77,6 +77,7 @@ fn job(config: &ScrapeConfig) -> Result<Job, String> {
         extra_metrics: config.extra_scrape_metrics == Some(true),
         failure_log_file: config.scrape_failure_log_file.clone(),
         groups: groups(config),
+        work: Work::default(),
     })
 }
 

@@ -234,7 +234,8 @@ async fn follow(node: Rc<Node>) {
     let changes = node.control.changes(node.ctx.core);
     while let Some(found) = changes.recv().await {
         for found in &*found {
-            let applied = node.scraper().discovered(&found.job, Arc::clone(&found.groups));
+            let applied =
+                node.scraper().discovered(&found.job, Arc::clone(&found.groups), &found.work);
             node.note(&applied.await);
         }
     }

@@ -66,7 +66,7 @@ impl Context {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings {
     pub(super) job: Arc<Job>,
-    pub(super) target: Target,
+    pub(super) target: Arc<Target>,
     /// Why the target must not be scraped, though it is there.
     pub(super) forced_error: Option<ScrapeError>,
 }

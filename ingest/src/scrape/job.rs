@@ -9,6 +9,7 @@ use std::time::Duration;
 use tidemark_core::model::histogram::{EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN};
 
 use super::negotiate::{Escaping, Protocol};
+use super::work::Work;
 pub use crate::protocols::exposition_proto::Options as HistogramOptions;
 use crate::relabel::Rule;
 
@@ -61,6 +62,8 @@ pub struct Job {
     pub failure_log_file: String,
     /// The targets that are written out.
     pub groups: Vec<TargetGroup>,
+    /// What the cores have made of them.
+    pub work: Work,
 }
 
 impl Default for Job {
@@ -87,6 +90,7 @@ impl Default for Job {
             extra_metrics: false,
             failure_log_file: String::new(),
             groups: Vec::new(),
+            work: Work::default(),
         }
     }
 }

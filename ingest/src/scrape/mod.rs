@@ -24,12 +24,14 @@ pub mod room;
 mod stats;
 pub mod status;
 pub mod target;
+mod work;
 
 pub use error::ScrapeError;
 pub use fetch::{Append, FailureLog, Fetch, FetchError, FetchLimits, JobName};
 pub use job::{Discovered, HistogramOptions, Job, JobLimits, TargetGroup};
 pub use pool::{Applied, Scraper, ScraperOptions};
 pub use stats::ScrapeStats;
+pub use work::Work;
 
 #[cfg(test)]
 mod tests;

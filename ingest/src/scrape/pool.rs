@@ -1,7 +1,7 @@
 //! All targets of one core: which loops run, and what changes when the jobs change.
 //!
-//! Every core is given all jobs and makes all targets of them; it runs those whose hash falls to it. So a target is
-//! scraped by one core, the same one after every reload, and nothing is shared. Jobs change when a configuration is loaded
+//! Every core is given all jobs, and they make the targets of them together ([`Work`]); each runs those whose hash falls to it. So a
+//! target is scraped by one core, the same one after every reload. Jobs change when a configuration is loaded
 //! ([`Scraper::apply`]), what was discovered for one of them by itself ([`Scraper::discovered`]).
 
 use std::cell::{Cell, RefCell};
@@ -11,20 +11,17 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use tidemark_core::model::labels::Labels;
-use tidemark_core::runtime;
 use tidemark_core::runtime::mailbox::local::Semaphore;
 
 use super::error::ScrapeError;
 use super::fetch::{Append, FailureLog, Fetch};
 use super::handle::{Context, Handle, Settings};
-use super::job::{Discovered, Job};
+use super::job::{Discovered, Job, TargetGroup};
 use super::stats::ScrapeStats;
 use super::status::{DroppedTarget, TargetMetadata, TargetStatus};
-use super::target::{Resolved, Target, resolve};
+use super::target::Target;
+use super::work::{Outcome, Work};
 use crate::duration;
-
-/// Targets that are made between two offers to yield: some 100 us of work.
-const TARGETS_PER_SLICE: usize = 8;
 
 /// Place of a core among all, and where scrapes lie in the interval.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +66,7 @@ struct Pool {
     job: Arc<Job>,
     discovered: Discovered,
     loops: HashMap<u64, Handle>,
-    dropped: Vec<Labels>,
+    dropped: Vec<Arc<Labels>>,
     dropped_count: u64,
 }
 
@@ -77,10 +74,10 @@ struct Pool {
 #[derive(Default)]
 struct Found {
     /// The targets of this core.
-    own: BTreeMap<u64, Target>,
+    own: BTreeMap<u64, Arc<Target>>,
     /// Those of all cores.
     hashes: HashSet<u64>,
-    dropped: Vec<Labels>,
+    dropped: Vec<Arc<Labels>>,
     dropped_count: u64,
     failures: Vec<String>,
 }
@@ -128,19 +125,21 @@ impl Scraper {
                 Some(pool) => Arc::clone(&pool.discovered),
                 None => Discovered::default(),
             };
-            self.rebuild(job, discovered, &mut applied).await;
+            // What was discovered before is work of nobody else: another core may know of something newer.
+            self.rebuild(job, discovered, &Work::default(), &mut applied).await;
         }
         applied
     }
 
-    /// Makes `groups` what was discovered for `job`, beside the targets that are written out; nothing if there is no such job.
-    pub async fn discovered(&self, job: &str, groups: Discovered) -> Applied {
+    /// Makes `groups` what was discovered for `job`, beside the targets that are written out; nothing if there is no such job. `work`
+    /// is that of all cores that are told of the same.
+    pub async fn discovered(&self, job: &str, groups: Discovered, work: &Work) -> Applied {
         let _turn = self.changing.acquire(1).await;
         self.retiring.borrow_mut().retain(|_, handle| !handle.is_finished());
         let mut applied = Applied::default();
         let job = self.pools.borrow().get(job).map(|pool| Arc::clone(&pool.job));
         if let Some(job) = job {
-            self.rebuild(&job, groups, &mut applied).await;
+            self.rebuild(&job, groups, work, &mut applied).await;
         }
         applied
     }
@@ -166,7 +165,7 @@ impl Scraper {
     pub fn dropped_targets(&self) -> Vec<DroppedTarget> {
         let of_pool = |pool: &Pool| {
             let dropped = pool.dropped.iter().map(|labels| DroppedTarget {
-                discovered_labels: labels.clone(),
+                discovered_labels: (**labels).clone(),
                 scrape_pool: pool.job.name.clone(),
             });
             dropped.collect::<Vec<_>>()
@@ -209,8 +208,14 @@ impl Scraper {
     }
 
     /// Makes the targets of a job anew and lets the loops follow. Until all targets are known the old ones go on.
-    async fn rebuild(&self, job: &Arc<Job>, discovered: Discovered, applied: &mut Applied) {
-        let found = self.find_targets(job, &discovered).await;
+    async fn rebuild(
+        &self,
+        job: &Arc<Job>,
+        discovered: Discovered,
+        work: &Work,
+        applied: &mut Applied,
+    ) {
+        let found = self.find_targets(job, &discovered, work).await;
         applied.failures.extend(found.failures);
         let number = found.hashes.len() as u64;
         let limit = job.limits.targets;
@@ -244,37 +249,33 @@ impl Scraper {
     }
 
     /// What all groups of a job come to, with offers to yield.
-    async fn find_targets(&self, job: &Job, discovered: &Discovered) -> Found {
+    async fn find_targets(&self, job: &Arc<Job>, discovered: &Discovered, work: &Work) -> Found {
         let mut found = Found::default();
         let kept = match job.limits.kept_dropped_targets {
             0 => usize::MAX,
             limit => limit as usize,
         };
-        for group in job.groups.iter().chain(discovered.iter().map(|group| &**group)) {
-            for (i, labels) in group.targets.iter().enumerate() {
-                match resolve(job, group, labels) {
-                    Ok(Resolved::Target(target)) => {
-                        found.hashes.insert(target.hash);
-                        if target.hash % self.options.cores as u64 == self.options.core as u64 {
-                            found.own.insert(target.hash, *target);
-                        }
-                    }
-                    Ok(Resolved::Dropped(labels)) => {
-                        found.dropped_count += 1;
-                        if found.dropped.len() < kept {
-                            found.dropped.push(labels);
-                        }
-                    }
-                    Err(error) => found.failures.push(format!(
-                        "job {:?}: instance {i} in group {}: {error}",
-                        job.name, group.source
-                    )),
-                }
-                if i % TARGETS_PER_SLICE == 0 {
-                    runtime::yield_if_needed().await;
+        let mut take = |group: &TargetGroup, outcome: &Outcome| match outcome {
+            Outcome::Target(target) => {
+                found.hashes.insert(target.hash);
+                if target.hash % self.options.cores as u64 == self.options.core as u64 {
+                    found.own.insert(target.hash, Arc::clone(target));
                 }
             }
-        }
+            Outcome::Dropped(labels) => {
+                found.dropped_count += 1;
+                if found.dropped.len() < kept {
+                    found.dropped.push(Arc::clone(labels));
+                }
+            }
+            Outcome::Failed(error, i) => found.failures.push(format!(
+                "job {:?}: instance {i} in group {}: {error}",
+                job.name, group.source
+            )),
+        };
+        let mut made = job.work.outcomes(job, job.groups.iter(), &mut take).await;
+        made += work.outcomes(job, discovered.iter().map(|group| &**group), &mut take).await;
+        self.context.stats.borrow_mut().targets_made += made;
         found
     }
 

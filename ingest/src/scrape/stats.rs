@@ -5,6 +5,8 @@ use super::error::ScrapeError;
 /// What has happened since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScrapeStats {
+    /// Label sets that were relabelled and became targets, were dropped or failed, on this core and not on another.
+    pub targets_made: u64,
     /// Scrapes that were made.
     pub scrapes: u64,
     /// Those that failed.
@@ -33,6 +35,7 @@ impl ScrapeStats {
     /// Adds those of another core.
     pub fn merge(&mut self, other: &ScrapeStats) {
         let ScrapeStats {
+            targets_made,
             scrapes,
             scrapes_failed,
             body_size_exceeded,
@@ -45,6 +48,7 @@ impl ScrapeStats {
             appends_failed,
             cache_flushes_forced,
         } = other;
+        self.targets_made += targets_made;
         self.scrapes += scrapes;
         self.scrapes_failed += scrapes_failed;
         self.body_size_exceeded += body_size_exceeded;

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use tidemark_core::runtime::mailbox::external::{Receiver, Sender, channel, oneshot};
-use tidemark_ingest::scrape::Discovered;
+use tidemark_ingest::scrape::{Discovered, Work};
 
 use crate::limits::{CONTROL_COMMANDS_MAX, CONTROL_UPDATES_MAX};
 use crate::metrics::exposition::Exposition;
@@ -54,6 +54,8 @@ pub(crate) struct Found {
     pub(crate) job: String,
     /// The groups of all its discoverers.
     pub(crate) groups: Discovered,
+    /// What the cores have made of them.
+    pub(crate) work: Work,
 }
 
 /// What changed since the last message.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tidemark_core::runtime::clock;
 use tidemark_core::runtime::mailbox::external::{Receiver, Sender};
+use tidemark_ingest::scrape::Work;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -173,6 +174,7 @@ impl Plane {
     fn found(&self, job: &str) -> Found {
         let ids = self.jobs.get(job).map_or(&[][..], Vec::as_slice);
         let providers = ids.iter().filter_map(|id| self.providers.iter().find(|p| p.id == *id));
-        Found { job: job.to_owned(), groups: providers.flat_map(Provider::groups).collect() }
+        let groups = providers.flat_map(Provider::groups).collect();
+        Found { job: job.to_owned(), groups, work: Work::default() }
     }
 }
