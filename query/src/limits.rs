@@ -39,6 +39,10 @@ pub const READ_CHUNK_SAMPLES_MAX: usize = 120;
 /// Bytes of chunks after which a series goes on in another frame.
 pub const READ_FRAME_BYTES_MAX: usize = 1 << 20;
 
+/// Columns of so many bytes are held against a query's memory before they are made, on all shards at once; smaller ones are counted
+/// when they are there.
+pub const AHEAD_BYTES_MIN: usize = 1 << 20;
+
 /// Bytes that a query may hold at once, unless the server is set otherwise: columns, labels and groups.
 pub const QUERY_BYTES_MAX: u64 = 1 << 30;
 

@@ -405,12 +405,16 @@ impl Groups {
 
     /// Bytes of the state, but for histograms, about.
     pub fn byte_len(&self) -> usize {
+        self.accumulators.len() * self.group_byte_len() + self.kept_values * size_of::<f64>()
+    }
+
+    /// Bytes of a group.
+    pub fn group_byte_len(&self) -> usize {
         let columns = match self.spec.op {
             AggregateOp::Quantile => 1 + size_of::<Vec<f64>>() / size_of::<f64>(),
             _ => 3,
         };
-        let group = self.spec.steps.count * columns * size_of::<f64>() + size_of::<Accumulator>();
-        self.accumulators.len() * group + self.kept_values * size_of::<f64>()
+        self.spec.steps.count * columns * size_of::<f64>() + size_of::<Accumulator>()
     }
 
     /// The state, to be sent, or to be finished group by group.

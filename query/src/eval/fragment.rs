@@ -20,7 +20,7 @@ use super::select_k::{Pick, pick};
 use super::wide::Wide;
 use crate::budget::Budget;
 use crate::functions::labels::without_metadata;
-use crate::limits::PICK_ROWS_MIN;
+use crate::limits::{AHEAD_BYTES_MIN, PICK_ROWS_MIN};
 use crate::plan::split::RowPlan;
 use crate::value::{ErrorType, QueryError, ShardCost};
 
@@ -161,6 +161,17 @@ pub async fn run(fragment: Arc<Fragment>, shard: &Shard) -> Result<Gathered, Que
 }
 
 impl Fragment {
+    /// Makes what takes up to so many bytes, once there is room for it.
+    fn ahead<T>(&self, bytes: usize, make: impl FnOnce() -> T) -> Result<T, QueryError> {
+        if bytes < AHEAD_BYTES_MIN {
+            return Ok(make());
+        }
+        self.budget.hold_bytes(bytes)?;
+        let made = make();
+        self.budget.release_bytes(bytes);
+        Ok(made)
+    }
+
     /// One series, read, into the groups, the counts or the rows.
     fn add_series(
         &self,
@@ -173,7 +184,9 @@ impl Fragment {
         if self.stats_only && !input.columns.histograms.is_empty() {
             histogram_stats::strip(input.columns);
         }
-        let cells = evaluate(&self.plan, &mut input, scratch, &mut gathered.notes);
+        let column = self.plan.steps_max() * size_of::<f64>();
+        let cells =
+            self.ahead(column, || evaluate(&self.plan, &mut input, scratch, &mut gathered.notes))?;
         let seen = scratch.take_seen();
         self.budget.count_seen(seen.total);
         self.budget.hold(seen.widest)?;
@@ -184,7 +197,9 @@ impl Fragment {
         let drop_name = self.plan.drops_name();
         if let Reducing::Groups(groups) = reducing {
             let before = groups.byte_len();
-            groups.add(labels, drop_name, &cells, &mut gathered.notes);
+            self.ahead(groups.group_byte_len(), || {
+                groups.add(labels, drop_name, &cells, &mut gathered.notes);
+            })?;
             return self.budget.hold_bytes(groups.byte_len() - before);
         }
         let drop_now = drop_name && !self.options.delayed_name_removal;

@@ -223,11 +223,14 @@ impl Evaluator {
         })
     }
 
-    /// The steps of a subquery; too many are too many samples, whatever it selects.
+    /// The steps of a subquery; too many are too many samples, and a column too long, whatever it selects.
     pub(super) fn subquery_steps(&self, subquery: &Subquery, parent: Steps) -> Result<Steps> {
         let steps = subquery_steps(subquery, parent);
         self.budget.hold(steps.count)?;
         self.budget.release(steps.count);
+        let column = steps.count * size_of::<f64>();
+        self.budget.hold_bytes(column)?;
+        self.budget.release_bytes(column);
         Ok(steps)
     }
 

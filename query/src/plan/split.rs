@@ -104,6 +104,11 @@ impl RowPlan {
         }
     }
 
+    /// Steps of the longest column that it makes of a series.
+    pub fn steps_max(&self) -> usize {
+        self.steps.count.max(self.expr.steps_max())
+    }
+
     /// Whether the metric name is to be dropped.
     pub fn drops_name(&self) -> bool {
         self.expr.drops_name()
@@ -129,6 +134,17 @@ impl RowPlan {
 }
 
 impl RowExpr {
+    /// Steps of the longest column on the way, but for its own.
+    fn steps_max(&self) -> usize {
+        match self {
+            RowExpr::Window { subquery: Some(inner), .. } | RowExpr::Repeat(inner) => {
+                inner.steps_max()
+            }
+            RowExpr::Newest { .. } | RowExpr::Window { .. } => 0,
+            RowExpr::Cells { input, .. } => input.steps_max(),
+        }
+    }
+
     fn drops_name(&self) -> bool {
         match self {
             RowExpr::Newest { take, .. } => *take != Take::Value,

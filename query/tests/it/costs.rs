@@ -151,6 +151,9 @@ fn what_a_few_words_multiply_is_bounded() {
             // A group for each second, each as long as all seconds.
             ("count_values(\"v\", vector(time()))".to_owned(), 900_000, "too many samples"),
             ("sum by (a) (three @ 0) and on () vector(1)".to_owned(), 900_000, "too many samples"),
+            // Columns of hundreds of megabytes, several on each shard.
+            ("max_over_time(sum(three)[578d:1s])".to_owned(), 0, "too many samples"),
+            ("max_over_time((three > 5)[578d:1s])".to_owned(), 0, "too many samples"),
         ] {
             let error = bench.engine().range(&text, 0, end * SECOND, SECOND, &query).await;
             let error = error.unwrap_err();
