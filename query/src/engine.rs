@@ -395,7 +395,7 @@ async fn evaluate(
             Value::Scalar(Sample { timestamp_ms: time_ms, value })
         }
         Output::Vector(batch) => {
-            let batch = finished(evaluator, batch, is_range)?;
+            let batch = finished(evaluator, batch, is_range).await?;
             if is_range {
                 Value::Matrix(matrix(batch).await)
             } else {
@@ -406,14 +406,18 @@ async fn evaluate(
 }
 
 /// Drops the names that were still to be dropped, and orders the rows.
-fn finished(evaluator: &Evaluator, mut batch: Batch, is_range: bool) -> Result<Batch, QueryError> {
+async fn finished(
+    evaluator: &Evaluator,
+    mut batch: Batch,
+    is_range: bool,
+) -> Result<Batch, QueryError> {
     if evaluator.options.delayed_name_removal {
         drop_names(&mut batch.rows);
         batch.rows = unite(batch.rows, Equal::Merge)?;
     }
     batch.drop_empty_rows();
     batch.ordered &= !is_range;
-    batch.sort();
+    batch.sort_in_turns().await;
     Ok(batch)
 }
 

@@ -129,9 +129,34 @@ impl PartialOrd for Labels {
 }
 
 impl Ord for Labels {
+    /// A set is a row of texts, name, value, name and so on: the first that differs decides. Those before it lie in what both encodings
+    /// begin with, and of these only the lengths are looked at.
     fn cmp(&self, other: &Self) -> Ordering {
-        self.iter().cmp(other.iter())
+        let same = common_prefix(&self.0, &other.0);
+        let mut texts = Pairs { rest: &self.0 };
+        let mut at = 0;
+        loop {
+            let (a, b) = (&self.0[at..], &other.0[at..]);
+            if a.is_empty() || b.is_empty() {
+                return a.len().cmp(&b.len());
+            }
+            let text = texts.text();
+            let end = self.0.len() - texts.rest.len();
+            if end > same {
+                return text.cmp(Pairs { rest: b }.text());
+            }
+            at = end;
+        }
     }
+}
+
+/// How many bytes two texts begin with in common.
+#[inline]
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    const STRIDE: usize = 16;
+    let strides = a.chunks_exact(STRIDE).zip(b.chunks_exact(STRIDE));
+    let whole = strides.take_while(|(a, b)| a == b).count() * STRIDE;
+    whole + a[whole..].iter().zip(&b[whole..]).take_while(|(a, b)| a == b).count()
 }
 
 impl<'a> FromIterator<(&'a str, &'a str)> for Labels {
@@ -376,6 +401,24 @@ mod tests {
         assert_eq!(a.get("b"), Some("2"));
         assert_eq!(a.get("gone"), None);
         assert_eq!(a.without_name().to_string(), r#"{a="1", b="2"}"#);
+    }
+
+    proptest! {
+        #[test]
+        fn are_ordered_pair_by_pair(
+            (a, b) in ("[a-c]{1,3}", "[a-c]{1,3}"),
+            common in proptest::collection::vec(("[a-e]{1,3}", "[xy]{1,20}"), 0..4),
+            (long, longer) in ("[p-r]{0,140}", "[p-r]{0,140}"),
+        ) {
+            let with = |own: &str, value: &str| {
+                let pairs = common.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+                Labels::from_pairs(pairs.chain([(own, value)]))
+            };
+            let (a, b) = (with(&a, &long), with(&b, &longer));
+            prop_assert_eq!(a.cmp(&b), a.iter().cmp(b.iter()));
+            prop_assert_eq!(b.cmp(&a), b.iter().cmp(a.iter()));
+            prop_assert_eq!(a.cmp(&a), Ordering::Equal);
+        }
     }
 
     #[test]

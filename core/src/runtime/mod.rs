@@ -33,11 +33,13 @@ mod sentinel;
 mod shield;
 mod signals;
 pub mod sim;
+mod sort;
 mod stop;
 mod task;
 mod time;
 
 pub use prefetch::{prefetch, prefetch_all};
+pub use sort::sort_in_turns;
 pub use stop::{ReloadSignal, StopSignal, Stopper};
 pub use task::{Queue, Task, spawn, spawn_into, unblock, yield_if_needed, yield_now};
 pub use time::{Sleep, TimedOut, sleep, sleep_until, timeout};

@@ -38,7 +38,7 @@ use crate::limits::{
 use crate::model::columns::SampleColumns;
 use crate::model::time::{TimeRange, TimestampMs};
 use crate::runtime::clock::Instant;
-use crate::runtime::{sleep, yield_if_needed};
+use crate::runtime::{sleep, sort_in_turns, yield_if_needed};
 use crate::wal::Put;
 
 impl Shard {
@@ -194,40 +194,7 @@ impl Inner {
             yield_if_needed().await;
             first = end;
         }
-        self.sort_by_labels(numbers).await
-    }
-
-    /// Sorts short runs, then merges them: with other work between any two short steps.
-    async fn sort_by_labels(&self, mut numbers: Vec<SeriesRef>) -> Vec<SeriesRef> {
-        const RUN: usize = 512;
-        for run in numbers.chunks_mut(RUN) {
-            self.head.borrow().sort_run(run);
-            yield_if_needed().await;
-        }
-        let (mut width, mut merged) = (RUN, Vec::with_capacity(numbers.len()));
-        while width < numbers.len() {
-            merged.clear();
-            for pair in numbers.chunks(2 * width) {
-                let (mut a, mut b) = pair.split_at(width.min(pair.len()));
-                while let ([first, rest_a @ ..], [second, rest_b @ ..]) = (a, b) {
-                    if self.head.borrow().compare_labels(*first, *second).is_le() {
-                        merged.push(*first);
-                        a = rest_a;
-                    } else {
-                        merged.push(*second);
-                        b = rest_b;
-                    }
-                    if merged.len().is_multiple_of(RUN) {
-                        yield_if_needed().await;
-                    }
-                }
-                merged.extend_from_slice(a);
-                merged.extend_from_slice(b);
-            }
-            std::mem::swap(&mut numbers, &mut merged);
-            width *= 2;
-        }
-        numbers
+        sort_in_turns(numbers, |a, b| self.head.borrow().compare_labels(a, b)).await
     }
 
     async fn write_series(
@@ -396,10 +363,6 @@ impl Head {
                 || self.out_of_order().overlaps(number, range)
         };
         numbers.filter(has_chunks).collect()
-    }
-
-    fn sort_run(&self, run: &mut [SeriesRef]) {
-        run.sort_unstable_by(|&a, &b| self.compare_labels(a, b));
     }
 
     /// Compares two series by their labels, as Prometheus sorts them.

@@ -18,6 +18,7 @@ use tidemark_core::model::histogram::FloatHistogram;
 use tidemark_core::model::labels::Labels;
 use tidemark_core::model::sample::{STALE_NAN, is_stale};
 use tidemark_core::model::time::TimestampMs;
+use tidemark_core::runtime::sort_in_turns;
 
 use crate::budget::Weight;
 
@@ -331,6 +332,18 @@ impl Batch {
         if !self.ordered {
             self.rows.sort_by(|a, b| a.labels.cmp(&b.labels));
         }
+    }
+
+    /// Sorts as [`sort`](Self::sort) does, with the core offered to others meanwhile: there may be millions of rows.
+    pub async fn sort_in_turns(&mut self) {
+        if self.ordered {
+            return;
+        }
+        let labels = |i: usize| &self.rows[i].labels;
+        let order = (0..self.rows.len()).collect();
+        let order = sort_in_turns(order, |i, j| labels(i).cmp(labels(j))).await;
+        let mut rows: Vec<_> = std::mem::take(&mut self.rows).into_iter().map(Some).collect();
+        self.rows = order.into_iter().filter_map(|i| rows[i].take()).collect();
     }
 }
 

@@ -352,6 +352,7 @@ impl Evaluator {
         let mut rows = Vec::with_capacity(inner.rows.len());
         let (mut samples, mut scratch) = (Samples::default(), KernelScratch::default());
         for row in inner.rows {
+            runtime::yield_if_needed().await;
             samples.fill_from_cells(inner_steps, &row.cells);
             let mut notes = self.notes.borrow_mut();
             let mut cx = KernelContext {
@@ -413,9 +414,10 @@ impl Evaluator {
             }
             other => other.into_batch(steps),
         };
-        let mut notes = self.notes.borrow_mut();
         let drops = drops_name(&call.function);
         for row in &mut batch.rows {
+            runtime::yield_if_needed().await;
+            let mut notes = self.notes.borrow_mut();
             row::apply(call.function, &args, steps, &mut row.cells, &mut notes, call.pos);
             if drops {
                 row.drop_name = true;
