@@ -11,8 +11,8 @@ const RESTART_STEPS: u64 = 4_099;
 /// Observations of a histogram a step, at most.
 const OBSERVATIONS_MAX: u64 = 50;
 
-/// Halvings between the busiest series of a family and its calmest.
-const HALVINGS_MAX: u64 = 9;
+/// Halvings between the busiest series of a family and its calmest: as many as make chunks as large as those that the targets were set by.
+const HALVINGS_MAX: u64 = 14;
 
 /// A 64-bit mix (splitmix64's finalizer).
 pub(super) fn mix(mut x: u64) -> u64 {
