@@ -135,8 +135,9 @@ pub const SPILL_BYTES_MIN: usize = 512 << 10;
 /// Bytes of sealed chunks past which a shard writes them, however few shards there are.
 pub const SPILL_BYTES_MAX: usize = 32 << 20;
 
-/// Samples that a shard takes between two ticks, about a second apart, up to which what it spills is encoded anew: a fortieth of a core.
-pub const QUIET_SAMPLES_MAX: u64 = 500_000;
+/// Samples that a shard takes between two ticks, about a second apart, up to which what it spills is encoded anew: at 60 ns
+/// each, a sixth of a core.
+pub const QUIET_SAMPLES_MAX: u64 = 3_000_000;
 
 /// Chunks of a chunk file that are held at once while it is written anew.
 pub const RECODE_CHUNKS: usize = 1_024;
