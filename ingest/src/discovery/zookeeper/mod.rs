@@ -127,7 +127,7 @@ impl Tree {
         std::mem::take(&mut self.changed)
     }
 
-    /// Whether everything was asked for in this session, and is there.
+    /// Whether everything was asked for since the session began, and is there.
     ///
     /// # Errors
     /// If a path is not there.
