@@ -9,12 +9,14 @@
 //! ```
 //!
 //! Then it reads all slots. One that is claimed but not made yet is made here as well: no core waits for another, which may never
-//! come, and at most one slice a core is made twice. Whoever comes later finds everything made.
+//! come, and at most one slice a core is made twice. Whoever comes later finds everything made. Slots are `OnceBox`es of `once_cell`,
+//! a pointer each that the first writer sets, since the standard library's cells of that kind make the others wait.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
+use once_cell::race::OnceBox;
 use tidemark_core::model::labels::Labels;
 use tidemark_core::runtime;
 
@@ -38,14 +40,14 @@ pub(super) enum Outcome {
 /// The groups of one job as work of all cores. A copy begins anew, and all are equal: what comes of it is told by the groups.
 #[derive(Default)]
 pub struct Work {
-    slots: OnceLock<Slots>,
+    slots: OnceBox<Slots>,
 }
 
 struct Slots {
     /// The job whose rules were applied.
     job: Weak<Job>,
     next: AtomicUsize,
-    made: Box<[OnceLock<Vec<Outcome>>]>,
+    made: Box<[OnceBox<Vec<Outcome>>]>,
 }
 
 /// Some targets of a group.
@@ -63,7 +65,7 @@ impl Work {
         mut take: impl FnMut(&'a TargetGroup, &Outcome),
     ) -> u64 {
         let slices: Vec<Slice> = groups.flat_map(slices).collect();
-        let (mut made, own) = (0, OnceLock::new());
+        let (mut made, own) = (0, OnceBox::new());
         let shared = slots(&self.slots, job, slices.len());
         // Work that was begun for another job, before a reload, is of no use.
         let fits = std::ptr::eq(shared.job.as_ptr(), Arc::as_ptr(job))
@@ -89,11 +91,10 @@ impl Work {
 }
 
 /// The slots of work on `job`, or those that were made for it before.
-fn slots<'a>(slots: &'a OnceLock<Slots>, job: &Arc<Job>, number: usize) -> &'a Slots {
-    slots.get_or_init(|| Slots {
-        job: Arc::downgrade(job),
-        next: AtomicUsize::new(0),
-        made: std::iter::repeat_with(OnceLock::new).take(number).collect(),
+fn slots<'a>(slots: &'a OnceBox<Slots>, job: &Arc<Job>, number: usize) -> &'a Slots {
+    slots.get_or_init(|| {
+        let made = std::iter::repeat_with(OnceBox::new).take(number).collect();
+        Box::new(Slots { job: Arc::downgrade(job), next: AtomicUsize::new(0), made })
     })
 }
 
@@ -105,7 +106,7 @@ fn slices(group: &TargetGroup) -> impl Iterator<Item = Slice<'_>> {
 
 impl Slice<'_> {
     /// Makes the targets and leaves them, unless another core was faster; gives how many they are.
-    fn make(&self, job: &Job, slot: &OnceLock<Vec<Outcome>>) -> u64 {
+    fn make(&self, job: &Job, slot: &OnceBox<Vec<Outcome>>) -> u64 {
         let outcome = |(i, labels)| match resolve(job, self.group, labels) {
             Ok(Resolved::Target(target)) => Outcome::Target(Arc::new(*target)),
             Ok(Resolved::Dropped(labels)) => Outcome::Dropped(Arc::new(labels)),
@@ -113,7 +114,7 @@ impl Slice<'_> {
         };
         let labels = &self.group.targets[self.targets.clone()];
         // Both come to the same.
-        drop(slot.set(labels.iter().enumerate().map(outcome).collect()));
+        drop(slot.set(Box::new(labels.iter().enumerate().map(outcome).collect())));
         labels.len() as u64
     }
 }
