@@ -52,7 +52,7 @@ const STEPS: &[Step] = &[
         title: "A steady stream of samples beside queries without pause",
         full: "mixed --runs 3",
         quick: "mixed --seconds 20",
-        small: "mixed --series 400 --rate 2000 --history-minutes 20 --seconds 1",
+        small: "mixed --series 400 --rate 2000 --history-minutes 20 --seconds 1 --settle-seconds 0",
     },
     Step {
         title: "Ten thousand targets, a million series, every 15 s",

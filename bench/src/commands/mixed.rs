@@ -32,6 +32,9 @@ pub(super) struct Options {
     /// Seconds to measure.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// Seconds between loading and measuring, so that what a server does after an hour of samples in seconds is over.
+    #[arg(long, default_value_t = 20)]
+    settle_seconds: u64,
 }
 
 pub(super) fn run(options: &Options, target: &mut Target) -> Outcome {
@@ -41,6 +44,7 @@ pub(super) fn run(options: &Options, target: &mut Target) -> Outcome {
     let history =
         load_history(options.series, options.history_minutes * 4, rounds, &dataset, target)?;
     let end_ms = history.end_ms;
+    thread::sleep(Duration::from_secs(options.settle_seconds));
     note(&format!("{}: {} samples/s beside queries", target.name, options.rate));
     let plan =
         Plan { series: options.series, steps: 1, samples_per_request: 2_000, connections: 4 };
