@@ -317,7 +317,7 @@ mod tests {
     use std::time::Instant;
 
     /// Runs a task of 300 turns on an executor that is preempted so soon that often not even one task has run by then: the
-    /// condition under which glommio goes to sleep with tasks ready. With the usual 1 ms this takes a loaded machine and some
+    /// condition under which glommio goes to sleep with tasks ready. With the usual half millisecond this takes a loaded machine and some
     /// minutes; with 10 us it happens within the first turns. Returns the rescues counted, or nothing when the work was not done
     /// within `patience`: then the executor sleeps on in a thread left behind.
     fn work(dir: &Path, sentinel: bool, preempt_us: u64, patience: Duration) -> Option<u64> {

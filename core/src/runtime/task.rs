@@ -17,7 +17,7 @@ use std::time::Duration;
 /// How the work of a core is divided. A queue with work gets the core in proportion to its shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Queue {
-    /// Receiving, appending and committing samples: large shares, and a latency of 1 ms is asked for.
+    /// Receiving, appending and committing samples: large shares, and a latency of half a millisecond is asked for.
     Ingest,
     /// Evaluating queries.
     Query,
@@ -61,8 +61,9 @@ impl Queue {
     }
 }
 
-/// How long a task that offers to yield can keep the core.
-pub(super) const PREEMPT_EVERY: Duration = Duration::from_millis(1);
+/// How long a task that offers to yield can keep the core. A request of samples passes through some eight queues, on two cores, before it is
+/// acknowledged, and may wait so long in each.
+pub(super) const PREEMPT_EVERY: Duration = Duration::from_micros(500);
 
 /// A spawned task: a future of its result. Dropping it cancels the task; [`detach`](Task::detach) lets it run on.
 #[must_use = "dropping a task cancels it; detach it to let it run"]
