@@ -46,7 +46,7 @@ const STEPS: &[Step] = &[
         title: "kill -9 at full ingest, then idle",
         full: "restart --runs 3",
         quick: "restart --seconds 5 --idle-seconds 5",
-        small: "restart --series 400 --seconds 1 --idle-seconds 1",
+        small: "restart --series 400 --seconds 1 --settle-seconds 0 --idle-seconds 1",
     },
     Step {
         title: "A steady stream of samples beside queries without pause",

@@ -39,6 +39,9 @@ pub(super) struct Options {
     /// takes the disk away and brings it back.
     #[arg(long, value_name = "COMMAND")]
     end_by: Option<String>,
+    /// Seconds from the count to the watch, in which a server may do what the load left over.
+    #[arg(long, default_value_t = 20)]
+    settle_seconds: u64,
     /// Seconds to watch the CPU of the idle server afterwards.
     #[arg(long, default_value_t = 10)]
     idle_seconds: u64,
@@ -92,6 +95,7 @@ pub(super) fn run(options: &Options, target: &mut Target) -> Outcome {
     let expected = load.samples_in(whole);
     let lost = (expected - in_whole_rounds) + (sent.samples - expected).saturating_sub(in_the_rest);
 
+    thread::sleep(Duration::from_secs(options.settle_seconds));
     let before = usage(target);
     thread::sleep(Duration::from_secs(options.idle_seconds));
     let idle = cpu_each(before, usage(target), 0.01, options.idle_seconds as f64, 2);
