@@ -81,7 +81,7 @@ struct Writer {
     file: File,
     sequence: u32,
     end: u64,
-    /// The newest window of two hours that a batch in it begins in.
+    /// The newest window of two hours of the chunks in it.
     window: i64,
 }
 
@@ -118,7 +118,8 @@ impl ChunkStore {
         Ok((store, report))
     }
 
-    /// Writes `chunks` and syncs them; their places in the same order. One call at a time.
+    /// Writes `chunks` and syncs them; their places in the same order. One call at a time. Each time that another window of two hours begins
+    /// among them, so does another batch.
     ///
     /// After an error none of them counts as stored; unless the disk was merely full, the next call begins a new file.
     pub async fn append(&self, chunks: &[SealedChunk<'_>]) -> Result<Vec<ChunkLocation>> {
@@ -139,8 +140,7 @@ impl ChunkStore {
     ) -> Result<()> {
         let mut batch = format::Batch::of(chunks);
         let bytes = batch.whole_bytes();
-        let begin_ms = chunks.iter().map(|chunk| chunk.range.start_ms).min().unwrap_or(0);
-        let window = begin_ms.div_euclid(CHUNK_RANGE_MS_MAX);
+        let window = chunks.first().map_or(0, window_of);
         let mut writer = self.writer_for(bytes, window).await?;
         let mut buffer = self.disk.buffer(bytes);
         let put = |piece: &[u8]| buffer.extend_from_slice(piece);
@@ -323,12 +323,17 @@ impl ChunkStore {
     }
 }
 
-/// How many of `chunks`, at least one, fit in one batch.
+/// The window of two hours that a chunk is in; none is in two.
+fn window_of(chunk: &SealedChunk<'_>) -> i64 {
+    chunk.range.start_ms.div_euclid(CHUNK_RANGE_MS_MAX)
+}
+
+/// How many of `chunks`, at least one, fit in one batch: those of the window of the first.
 fn batch_len(chunks: &[SealedChunk<'_>]) -> usize {
-    let mut bytes = 0;
+    let (mut bytes, window) = (0, chunks.first().map(window_of));
     let fitting = chunks.iter().take_while(|chunk| {
         bytes += format::stored_bytes_max(chunk);
-        bytes <= CHUNK_BATCH_BYTES_MAX
+        bytes <= CHUNK_BATCH_BYTES_MAX && Some(window_of(chunk)) == window
     });
     fitting.count().max(1)
 }

@@ -81,6 +81,31 @@ fn a_large_append_is_split_into_batches_and_files_stay_addressable() {
 }
 
 #[test]
+fn a_window_that_is_cut_takes_its_files_along() {
+    sim::run(5, async {
+        let disk = SimDisk::new(5);
+        let (store, _, _) = reopen(&disk).await;
+        let at = |window: i64| {
+            let start = window * CHUNK_RANGE_MS_MAX;
+            SealedChunk { range: TimeRange::new(start, start + 9), ..chunk(7, b"of a window") }
+        };
+        let mut files = Vec::new();
+        for windows in [&[0, 0, 1][..], &[0, 1, 2], &[2]] {
+            let chunks: Vec<_> = windows.iter().map(|&window| at(window)).collect();
+            files.extend(store.append(&chunks).await.unwrap().iter().map(|place| place.file));
+        }
+        // What comes late of a window goes along with the one that is written then.
+        assert_eq!(files, [0, 0, 1, 1, 1, 2, 2]);
+        store.remove_before(CHUNK_RANGE_MS_MAX).await.unwrap();
+        let (_, _, found) = reopen(&disk).await;
+        assert_eq!(found.len(), 5);
+        store.remove_before(2 * CHUNK_RANGE_MS_MAX).await.unwrap();
+        let (_, _, found) = reopen(&disk).await;
+        assert_eq!(found.len(), 2);
+    });
+}
+
+#[test]
 fn a_crash_at_any_operation_keeps_every_stored_chunk() {
     for crash_at in 0.. {
         let ended = sim::run(3, async move {

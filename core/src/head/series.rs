@@ -438,7 +438,7 @@ pub fn judge(last: Sample, sample: Sample) -> Verdict {
 
 /// The start of the window of `width_ms` that holds `timestamp_ms`; windows are counted from the epoch.
 #[inline]
-pub(super) fn window(timestamp_ms: TimestampMs, width_ms: i64) -> i64 {
+pub(crate) fn window(timestamp_ms: TimestampMs, width_ms: i64) -> i64 {
     timestamp_ms.div_euclid(width_ms)
 }
 

@@ -23,13 +23,13 @@ use crate::head::record::{
     KIND_DELETED, KIND_DETAIL, KIND_EXEMPLARS, KIND_METADATA, KIND_OUT_OF_ORDER, KIND_STATE,
     Record, StateEncoder, encode_deleted, encode_metadata,
 };
-use crate::head::series::Series;
+use crate::head::series::{Series, window};
 use crate::index::SeriesRef;
 use crate::index::symbols::SymbolList;
 use crate::limits::{
     CHECKPOINT_SEGMENTS_MIN, CHECKPOINT_SLICE_BYTES, CHECKPOINT_SPILLED_SAMPLES,
-    CHECKPOINT_SPILLED_SEGMENTS_MIN, CHUNK_BATCH_BYTES_MAX, IDLE_MS, IDLE_SERIES_PER_TICK,
-    QUIET_SAMPLES_MAX, SPILL_BYTES, SPILL_BYTES_MAX, SPILL_BYTES_MIN,
+    CHECKPOINT_SPILLED_SEGMENTS_MIN, CHUNK_BATCH_BYTES_MAX, CHUNK_RANGE_MS_MAX, IDLE_MS,
+    IDLE_SERIES_PER_TICK, QUIET_SAMPLES_MAX, SPILL_BYTES, SPILL_BYTES_MAX, SPILL_BYTES_MIN,
 };
 use crate::model::columns::SampleColumns;
 use crate::model::time::{TimeRange, TimestampMs};
@@ -258,20 +258,22 @@ impl Moving {
 }
 
 impl Head {
-    /// The first chunks of the backlog, at most `count` and a batch's worth of bytes.
+    /// The first chunks of the backlog, at most `count` and a batch's worth of bytes; those of a window of two hours stand together, so that they
+    /// go to one file and leave with it.
     fn next_spill(&self, count: usize) -> Vec<Moving> {
         let mut bytes = 0;
         let first = self.backlog().iter().take(count).take_while(|(_, sealed)| {
             bytes += sealed.bytes.len();
             bytes <= CHUNK_BATCH_BYTES_MAX / 2
         });
-        first
-            .map(|(_, sealed)| Moving {
-                series: sealed.series,
-                chunk: sealed.chunk,
-                bytes: Rc::clone(&sealed.bytes),
-            })
-            .collect()
+        let moving = first.map(|(_, sealed)| Moving {
+            series: sealed.series,
+            chunk: sealed.chunk,
+            bytes: Rc::clone(&sealed.bytes),
+        });
+        let mut moving: Vec<_> = moving.collect();
+        moving.sort_by_key(|moving| window(moving.chunk.range().start_ms, CHUNK_RANGE_MS_MAX));
+        moving
     }
 
     /// Fills `payload` with a slice of the series from `from` on; where to go on, `None` when there are no more.
