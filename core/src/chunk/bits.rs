@@ -1,21 +1,75 @@
 //! Bit streams, most significant bit first, as Prometheus writes them. Pure.
 //!
-//! Both sides work on whole words: a write merges the open byte and up to 64 new bits in one `u128`, a read takes its
+//! Both sides work on whole words: a write collects up to 64 bits and stores them at once, a read takes its
 //! bits out of one unaligned big-endian `u64`. Past its end a stream reads as zeros; the position tells, and callers
 //! compare it with the length once per sample instead of once per bit.
 
-/// Appends the `count` (1 to 64) low bits of `value` to `bytes`, of whose last byte `free` bits (0 to 7) are unused;
-/// returns how many are unused afterwards.
-#[inline]
-pub fn push_bits(bytes: &mut Vec<u8>, free: u8, value: u64, count: u32) -> u8 {
-    debug_assert!((1..=64).contains(&count) && free < 8);
-    let used = if free == 0 { 0 } else { 8 - u32::from(free) };
-    let open = if used == 0 { 0 } else { bytes.pop().unwrap_or(0) };
-    let bits = u128::from(value << (64 - count)) << 64 >> used;
-    let word = (u128::from(open) << 120) | bits;
-    let total = used + count;
-    bytes.extend_from_slice(&word.to_be_bytes()[..total.div_ceil(8) as usize]);
-    (8 - total % 8) as u8 % 8
+/// Appends bits to bytes; [`BitWriter::finish`] writes the last of them.
+#[derive(Debug)]
+pub struct BitWriter<'a> {
+    bytes: &'a mut Vec<u8>,
+    /// Bits that are not written yet, from the highest on.
+    word: u64,
+    /// How many, at most 63.
+    used: u32,
+}
+
+impl<'a> BitWriter<'a> {
+    /// Goes on at the end of `bytes`, of whose last byte `free` bits (0 to 7) are unused.
+    #[inline]
+    pub fn new(bytes: &'a mut Vec<u8>, free: u8) -> Self {
+        debug_assert!(free < 8);
+        let open = if free == 0 { None } else { bytes.pop() };
+        match open {
+            Some(open) => {
+                BitWriter { bytes, word: u64::from(open) << 56, used: 8 - u32::from(free) }
+            }
+            None => BitWriter { bytes, word: 0, used: 0 },
+        }
+    }
+
+    /// Appends the `count` (1 to 64) low bits of `value`, whose other bits are zero.
+    #[inline]
+    pub fn push(&mut self, value: u64, count: u32) {
+        debug_assert!((1..=64).contains(&count) && (count == 64 || value >> count == 0));
+        let room = 64 - self.used;
+        if count < room {
+            self.word |= value << (room - count);
+            self.used += count;
+            return;
+        }
+        let rest = count - room;
+        self.word |= value >> rest;
+        if self.bytes.capacity() - self.bytes.len() < 8 {
+            grow(self.bytes);
+        }
+        self.bytes.extend_from_slice(&self.word.to_be_bytes());
+        // Shifted in two steps, since a shift by 64 is none.
+        self.word = value << (63 - rest) << 1;
+        self.used = rest;
+    }
+
+    /// Writes what is left; how many bits of the last byte are unused.
+    #[inline]
+    pub fn finish(self) -> u8 {
+        let open = self.word.to_be_bytes().into_iter().take(self.used.div_ceil(8) as usize);
+        for byte in open {
+            if self.bytes.capacity() == self.bytes.len() {
+                grow(self.bytes);
+            }
+            self.bytes.push(byte);
+        }
+        (8 - self.used % 8) as u8 % 8
+    }
+}
+
+/// Makes room for eight bytes or more, a quarter of what there is: open chunks are the most of a head's memory, and doubling them would leave a
+/// third of it unused. The sizes are those that size-class allocators such as jemalloc have.
+#[cold]
+fn grow(bytes: &mut Vec<u8>) {
+    let needed = bytes.len() + 8;
+    let class = (1_usize << needed.ilog2() >> 2).max(16);
+    bytes.reserve_exact(needed.next_multiple_of(class) - bytes.len());
 }
 
 /// Reads bits from a slice.
@@ -137,16 +191,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(fields in proptest::collection::vec((any::<u64>(), 1_u32..=64), 0..80)) {
+        fn what_is_written_is_read(
+            fields in proptest::collection::vec((any::<u64>(), 1_u32..=64), 0..80),
+            run in 1_usize..20,
+        ) {
+            let low = |value: u64, count: u32| value << (64 - count) >> (64 - count);
             let (mut bytes, mut free) = (Vec::new(), 0);
-            for &(value, count) in &fields {
-                free = push_bits(&mut bytes, free, value, count);
+            for run in fields.chunks(run) {
+                let mut writer = BitWriter::new(&mut bytes, free);
+                run.iter().for_each(|&(value, count)| writer.push(low(value, count), count));
+                free = writer.finish();
             }
             let bits: u32 = fields.iter().map(|f| f.1).sum();
             prop_assert_eq!(bytes.len() * 8 - usize::from(free), bits as usize);
             let mut reader = BitReader::new(&bytes);
             for &(value, count) in &fields {
-                prop_assert_eq!(reader.read(count), value << (64 - count) >> (64 - count));
+                prop_assert_eq!(reader.read(count), low(value, count));
             }
             prop_assert!(!reader.overran());
             reader.skip(8);

@@ -21,8 +21,9 @@
 //! does in Go.
 
 use super::ChunkError;
-use super::bits::{BitReader, push_bits, push_uvarint, push_varint};
+use super::bits::{BitReader, BitWriter, push_uvarint, push_varint};
 use crate::model::columns::SampleColumns;
+use crate::model::sample::Sample;
 use crate::model::time::{TimeRange, TimestampMs};
 
 /// Bytes of the sample count at the start.
@@ -48,26 +49,23 @@ impl Window {
     /// None yet.
     pub const NONE: Window = Window { leading: NO_WINDOW, trailing: 0 };
 
-    /// Appends a xor; as [`push_bits`] does, it takes and returns how many bits of the last byte are unused.
+    /// Appends a xor.
     #[inline]
-    pub(super) fn push(&mut self, bytes: &mut Vec<u8>, free: u8, xor: u64) -> u8 {
+    pub(super) fn push(&mut self, writer: &mut BitWriter<'_>, xor: u64) {
         if xor == 0 {
-            return push_bits(bytes, free, 0, 1);
+            return writer.push(0, 1);
         }
         // Five bits hold the leading zeros: what exceeds 31 is written as significant zeros.
         let leading = (xor.leading_zeros() as u8).min(31);
         let trailing = xor.trailing_zeros() as u8;
         if self.leading != NO_WINDOW && leading >= self.leading && trailing >= self.trailing {
-            let free = push_bits(bytes, free, 0b10, 2);
-            let significant = u32::from(64 - self.leading - self.trailing);
-            push_bits(bytes, free, xor >> self.trailing, significant)
+            writer.push(0b10, 2);
         } else {
             *self = Window { leading, trailing };
-            let significant = u32::from(64 - leading - trailing);
-            let window = (u64::from(leading) << 6) | u64::from(significant & 63);
-            let free = push_bits(bytes, free, (0b11 << 11) | window, 13);
-            push_bits(bytes, free, xor >> trailing, significant)
+            let window = (u64::from(leading) << 6) | u64::from((64 - leading - trailing) & 63);
+            writer.push((0b11 << 11) | window, 13);
         }
+        writer.push(xor >> self.trailing, u32::from(64 - self.leading - self.trailing));
     }
 
     /// The next xor.
@@ -240,62 +238,86 @@ impl XorEncoder {
         BitReader::new(self.bytes.get(HEADER_BYTES..)?).read_varint()
     }
 
+    /// Makes room for a chunk of so many bytes.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve_exact(bytes.saturating_sub(self.bytes.len()));
+    }
+
     /// Appends a sample; the caller keeps the order of time and the bound on samples.
     #[inline]
-    pub fn push(&mut self, timestamp: TimestampMs, value: f64) {
-        let value = value.to_bits();
-        let delta = timestamp.wrapping_sub(self.last_timestamp) as u64;
-        match self.count {
-            0 => {
-                self.bytes.reserve_exact(HEADER_BYTES + 18);
-                self.bytes.extend_from_slice(&[0; HEADER_BYTES]);
-                push_varint(&mut self.bytes, timestamp);
-                self.bytes.extend_from_slice(&value.to_be_bytes());
-            }
-            1 => {
-                push_uvarint(&mut self.bytes, delta);
-                self.push_value(value);
-                self.last_delta = delta;
-            }
-            _ => {
-                self.push_delta_of_delta(delta.wrapping_sub(self.last_delta) as i64);
-                self.push_value(value);
-                self.last_delta = delta;
-            }
+    pub fn push(&mut self, timestamp_ms: TimestampMs, value: f64) {
+        self.push_all(&[Sample { timestamp_ms, value }]);
+    }
+
+    /// Appends samples; the caller keeps the order of time and the bound on samples.
+    #[inline]
+    pub fn push_all(&mut self, samples: &[Sample]) {
+        let mut rest = samples;
+        while let ([first, behind @ ..], ..2) = (rest, self.count) {
+            self.begin(*first);
+            rest = behind;
+        }
+        self.go_on(rest);
+        if let Some(header) = self.bytes.first_chunk_mut() {
+            *header = self.count.to_be_bytes();
+        }
+    }
+
+    /// Appends the first or the second sample, which stand in whole bytes but for the second value.
+    fn begin(&mut self, sample: Sample) {
+        let (timestamp, value) = (sample.timestamp_ms, sample.value.to_bits());
+        if self.count == 0 {
+            self.bytes.reserve_exact(HEADER_BYTES + 18);
+            self.bytes.extend_from_slice(&[0; HEADER_BYTES]);
+            push_varint(&mut self.bytes, timestamp);
+            self.bytes.extend_from_slice(&value.to_be_bytes());
+        } else {
+            self.last_delta = timestamp.wrapping_sub(self.last_timestamp) as u64;
+            push_uvarint(&mut self.bytes, self.last_delta);
+            let mut writer = BitWriter::new(&mut self.bytes, 0);
+            self.window.push(&mut writer, value ^ self.last_value);
+            self.free = writer.finish();
         }
         self.last_timestamp = timestamp;
         self.last_value = value;
         self.count += 1;
-        self.bytes[..HEADER_BYTES].copy_from_slice(&self.count.to_be_bytes());
     }
 
+    /// Appends samples that follow two others.
     #[inline]
-    fn push_bits(&mut self, value: u64, count: u32) {
-        self.free = push_bits(&mut self.bytes, self.free, value, count);
-    }
-
-    #[inline]
-    fn push_delta_of_delta(&mut self, dod: i64) {
-        if dod == 0 {
-            return self.push_bits(0, 1);
+    fn go_on(&mut self, samples: &[Sample]) {
+        let Some(last) = samples.last() else { return };
+        let (mut timestamp, mut value) = (self.last_timestamp, self.last_value);
+        let (mut delta, mut window) = (self.last_delta, self.window);
+        let mut writer = BitWriter::new(&mut self.bytes, self.free);
+        for sample in samples {
+            let step = sample.timestamp_ms.wrapping_sub(timestamp) as u64;
+            push_delta_of_delta(&mut writer, step.wrapping_sub(delta) as i64);
+            window.push(&mut writer, sample.value.to_bits() ^ value);
+            (timestamp, delta, value) = (sample.timestamp_ms, step, sample.value.to_bits());
         }
-        for (ones, prefix) in [(1, 0b10), (2, 0b110), (3, 0b1110)] {
-            let width = DELTA_WIDTHS[ones];
-            let half = 1_i64 << (width - 1);
-            if (1 - half..=half).contains(&dod) {
-                let low = dod as u64 & ((1 << width) - 1);
-                return self.push_bits((prefix << width) | low, width + ones as u32 + 1);
-            }
-        }
-        self.push_bits(0b1111, 4);
-        self.push_bits(dod as u64, 64);
+        self.free = writer.finish();
+        (self.last_timestamp, self.last_value) = (last.timestamp_ms, last.value.to_bits());
+        (self.last_delta, self.window) = (delta, window);
+        self.count += samples.len() as u16;
     }
+}
 
-    #[inline]
-    fn push_value(&mut self, value: u64) {
-        let xor = value ^ self.last_value;
-        self.free = self.window.push(&mut self.bytes, self.free, xor);
+#[inline]
+fn push_delta_of_delta(writer: &mut BitWriter<'_>, dod: i64) {
+    if dod == 0 {
+        return writer.push(0, 1);
     }
+    for (ones, prefix) in [(1, 0b10), (2, 0b110), (3, 0b1110)] {
+        let width = DELTA_WIDTHS[ones];
+        let half = 1_i64 << (width - 1);
+        if (1 - half..=half).contains(&dod) {
+            let low = dod as u64 & ((1 << width) - 1);
+            return writer.push((prefix << width) | low, width + ones as u32 + 1);
+        }
+    }
+    writer.push(0b1111, 4);
+    writer.push(dod as u64, 64);
 }
 
 /// Decodes one sample after the other.
@@ -517,6 +539,21 @@ mod tests {
             }
             let whole = encode(&samples);
             prop_assert_eq!(resumed.bytes(), whole.bytes());
+        }
+
+        #[test]
+        fn samples_pushed_together_are_those_pushed_alone(samples in samples(), run in 1_usize..130) {
+            let together: Vec<Sample> = samples
+                .iter()
+                .map(|&(timestamp_ms, bits)| Sample { timestamp_ms, value: f64::from_bits(bits) })
+                .collect();
+            let mut encoder = XorEncoder::new();
+            together.chunks(run).for_each(|some| encoder.push_all(some));
+            let alone = encode(&samples);
+            prop_assert_eq!(encoder.bytes(), alone.bytes());
+            if !samples.is_empty() {
+                prop_assert_eq!(encoder.state(), alone.state());
+            }
         }
 
         #[test]

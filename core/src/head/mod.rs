@@ -226,26 +226,39 @@ impl Head {
                 None => self.meet_unknown(number),
             };
         };
-        for &sample in samples {
-            let t = sample.timestamp_ms;
+        while let [first, later @ ..] = samples {
+            let t = first.timestamp_ms;
             if series.open.last().is_some_and(|(last, _)| t <= last) {
+                samples = later;
                 continue;
             }
             if is_full(&series.open, t) {
-                seal(series, number, &mut self.backlog, &mut self.counts);
+                let sealed = seal(series, number, &mut self.backlog, &mut self.counts);
+                // Chunks of a series are about as long; where many samples come at once, room for one is made at once.
+                if samples.len() > usize::from(CHUNK_SAMPLES_MAX / 4) {
+                    series.open.reserve(sealed + sealed / 8);
+                }
             }
             if series.open.count() == 0 {
                 self.counts.chunks_created += 1;
                 self.counts.chunks_open += 1;
             }
-            if let Some(i) = details.iter().position(|(at, _)| *at == t) {
-                let (_, detail) = details.swap_remove(i);
-                self.details.attach(number, series.last_ms(), t, detail);
-            }
-            series.open.push(t, sample.value);
+            let fitting = match details.iter().position(|(at, _)| *at == t) {
+                Some(i) => {
+                    let (_, detail) = details.swap_remove(i);
+                    self.details.attach(number, series.last_ms(), t, detail);
+                    1
+                }
+                None if details.is_empty() => fitting(&series.open, samples),
+                None => 1,
+            };
+            let (now, later) = samples.split_at(fitting);
+            series.open.push_all(now);
             series.last_value_known = true;
-            self.counts.samples += 1;
-            self.counts.cover(TimeRange::new(t, t));
+            self.counts.samples += now.len() as u64;
+            let last_ms = now.last().map_or(t, |last| last.timestamp_ms);
+            self.counts.cover(TimeRange::new(t, last_ms));
+            samples = later;
         }
     }
 
@@ -600,12 +613,32 @@ fn is_full(open: &XorEncoder, t: TimestampMs) -> bool {
             }))
 }
 
+/// How many of `samples`, of which the first fits, fit in an open chunk: as far as they ascend within a window, and there is room.
+#[inline]
+fn fitting(open: &XorEncoder, samples: &[Sample]) -> usize {
+    let room = usize::from(CHUNK_SAMPLES_MAX - open.count().min(CHUNK_SAMPLES_MAX));
+    let Some((first, later)) = samples[..samples.len().min(room)].split_first() else { return 1 };
+    let end_ms = window(first.timestamp_ms, CHUNK_RANGE_MS_MAX).saturating_add(CHUNK_RANGE_MS_MAX);
+    let mut last_ms = first.timestamp_ms;
+    let goes_on = |sample: &&Sample| {
+        let before_ms = std::mem::replace(&mut last_ms, sample.timestamp_ms);
+        before_ms < last_ms && last_ms < end_ms
+    };
+    1 + later.iter().take_while(goes_on).count()
+}
+
 fn is_idle(series: &Series, before_ms: TimestampMs) -> bool {
     series.open.count() > 0 && series.last_ms().is_some_and(|last| last < before_ms)
 }
 
-fn seal(series: &mut Series, number: SeriesRef, backlog: &mut Backlog, counts: &mut Counts) {
-    let Some(range) = series.open_range() else { return };
+/// Seals the open chunk; how many bytes it has.
+fn seal(
+    series: &mut Series,
+    number: SeriesRef,
+    backlog: &mut Backlog,
+    counts: &mut Counts,
+) -> usize {
+    let Some(range) = series.open_range() else { return 0 };
     let count = series.open.count();
     let bytes: Rc<[u8]> = series.open.seal().into();
     let place = Place::Memory { key: backlog.next_key() };
@@ -614,4 +647,5 @@ fn seal(series: &mut Series, number: SeriesRef, backlog: &mut Backlog, counts: &
     backlog.push(Sealed { series: number, chunk, bytes });
     counts.chunks_open -= 1;
     counts.chunks_sealed += 1;
+    chunk.byte_len()
 }

@@ -2,20 +2,20 @@
 
 use super::malformed;
 use crate::chunk::ChunkError;
-use crate::chunk::bits::{BitReader, push_bits};
+use crate::chunk::bits::{BitReader, BitWriter};
 use crate::chunk::xor::Window;
 
 /// Appends the values.
 pub(super) fn encode(values: &[f64], out: &mut Vec<u8>) {
-    let (mut window, mut free, mut before) = (Window::NONE, 0, 0);
-    for (i, value) in values.iter().enumerate() {
-        let bits = value.to_bits();
-        free = match i {
-            0 => push_bits(out, 0, bits, 64),
-            _ => window.push(out, free, bits ^ before),
-        };
-        before = bits;
+    let Some((first, rest)) = values.split_first() else { return };
+    let (mut window, mut before) = (Window::NONE, first.to_bits());
+    let mut writer = BitWriter::new(out, 0);
+    writer.push(before, 64);
+    for value in rest {
+        window.push(&mut writer, value.to_bits() ^ before);
+        before = value.to_bits();
     }
+    writer.finish();
 }
 
 /// Fills `values` with the first ones.
