@@ -204,7 +204,15 @@ const SAMPLE_TAG: u8 = 2 << 3 | 2;
 /// Begins a series and adds the samples that are all of `series`; `false` if there is anything else, or a time that no sample may have.
 fn decode_plain_samples(mut series: Reader<'_>, rows: &mut Rows) -> Result<bool, DecodeError> {
     rows.begin_series();
+    let fit = check_room(rows, series.bytes().len() / USUAL_SAMPLE_BYTES).is_ok();
     while let [tag, ..] = *series.bytes() {
+        if let Some(usual) = series.bytes().first_chunk().filter(|_| fit)
+            && let Some((timestamp_ms, value)) = usual_sample(usual)
+        {
+            rows.push_sample(timestamp_ms, value);
+            series.skip(USUAL_SAMPLE_BYTES);
+            continue;
+        }
         if tag != SAMPLE_TAG {
             return Ok(false);
         }
@@ -230,7 +238,7 @@ fn is_without_labels(mut rest: Reader<'_>) -> Result<bool, WireError> {
 
 #[inline]
 fn push_sample(rows: &mut Rows, timestamp_ms: i64, value: f64) -> Result<(), DecodeError> {
-    check_room(rows)?;
+    check_room(rows, 1)?;
     rows.push_sample(timestamp_ms, value);
     Ok(())
 }
@@ -261,11 +269,11 @@ fn decode_series(
                 }
             }
             3 => {
-                check_room(rows)?;
+                check_room(rows, 1)?;
                 decode_exemplar(field.bytes()?, rows, report)?;
             }
             4 => {
-                check_room(rows)?;
+                check_room(rows, 1)?;
                 decode_histogram(field.bytes()?, rows, report)?;
             }
             _ => {}
@@ -323,10 +331,15 @@ fn decode_label(mut label: Reader<'_>) -> Result<Result<(&str, &str), LabelError
     Ok(text)
 }
 
+/// Bytes of a sample, tag and length included, that [`usual_sample`] knows.
+const USUAL_SAMPLE_BYTES: usize = 18;
+
 /// Time and value of a sample that is written as everybody writes it, of a time between 2004 and 2109: one of six bytes.
 #[inline]
-fn usual_sample(sample: &[u8]) -> Option<(i64, f64)> {
-    let &[0x09, v0, v1, v2, v3, v4, v5, v6, v7, 0x10, t0, t1, t2, t3, t4, t5] = sample else {
+fn usual_sample(sample: &[u8; USUAL_SAMPLE_BYTES]) -> Option<(i64, f64)> {
+    let &[SAMPLE_TAG, 16, 0x09, v0, v1, v2, v3, v4, v5, v6, v7, 0x10, t0, t1, t2, t3, t4, t5] =
+        sample
+    else {
         return None;
     };
     let varint = u64::from_le_bytes([t0, t1, t2, t3, t4, t5, 0, 0]);
@@ -344,9 +357,6 @@ fn usual_sample(sample: &[u8]) -> Option<(i64, f64)> {
 /// Time and value of a sample that is written as everybody writes it: both fields, in order.
 #[inline]
 fn short_sample(sample: &[u8]) -> Option<(i64, f64)> {
-    if let Some(sample) = usual_sample(sample) {
-        return Some(sample);
-    }
     let (&[0x09, value @ .., 0x10], timestamp) = sample.split_first_chunk::<10>()? else {
         return None;
     };
@@ -377,8 +387,10 @@ fn decode_sample(mut sample: Reader<'_>) -> Result<(i64, f64), WireError> {
     Ok((timestamp_ms, value))
 }
 
-fn check_room(rows: &Rows) -> Result<(), DecodeError> {
-    if rows.weight() >= SAMPLES_PER_BODY_MAX { Err(DecodeError::TooManySamples) } else { Ok(()) }
+/// Refuses what would make more rows than a body may hold, with so many samples more.
+fn check_room(rows: &Rows, more: usize) -> Result<(), DecodeError> {
+    let fits = rows.weight().saturating_add(more) <= SAMPLES_PER_BODY_MAX;
+    if fits { Ok(()) } else { Err(DecodeError::TooManySamples) }
 }
 
 fn decode_histogram(

@@ -58,6 +58,12 @@ impl<'a> Reader<'a> {
         self.bytes
     }
 
+    /// Passes over so many bytes, or over all there are.
+    #[inline]
+    pub fn skip(&mut self, bytes: usize) {
+        self.bytes = self.bytes.get(bytes..).unwrap_or_default();
+    }
+
     /// Where in the body the next byte stands.
     #[inline]
     pub fn offset(&self) -> usize {

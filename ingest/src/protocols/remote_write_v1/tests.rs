@@ -345,7 +345,7 @@ fn a_series_is_known_by_the_bytes_of_its_labels_alone() {
 #[test]
 fn usual_samples_are_read_as_others() {
     for t in [1_i64 << 35, (1 << 42) - 1, 1_700_000_000_000, 0x2aa_aaaa_aaaa, 0x155_5555_5555] {
-        let mut sample = vec![0x09];
+        let mut sample = vec![SAMPLE_TAG, 16, 0x09];
         sample.extend_from_slice(&(-1.5_f64).to_le_bytes());
         sample.push(0x10);
         let mut rest = t as u64;
@@ -354,8 +354,14 @@ fn usual_samples_are_read_as_others() {
             rest >>= 7;
         }
         sample.push(rest as u8);
+        let mut sample: [u8; USUAL_SAMPLE_BYTES] = sample.try_into().unwrap();
         assert_eq!(usual_sample(&sample), Some((t, -1.5)));
-        assert_eq!(usual_sample(&sample[..15]), None);
+        assert_eq!(short_sample(&sample[2..]), Some((t, -1.5)));
+        for byte in [0, 1, 2, 11, 17] {
+            sample[byte] ^= 0x80;
+            assert_eq!(usual_sample(&sample), None);
+            sample[byte] ^= 0x80;
+        }
     }
 }
 
