@@ -211,6 +211,9 @@ pub const CUT_SLICE_SERIES: u32 = 4096;
 /// Bytes between two chunks of a block that are read along rather than read apart.
 pub const BLOCK_READ_GAP_BYTES_MAX: u64 = 64 << 10;
 
+/// Series that one synchronous step of a selection goes through: some tenths of a millisecond where each is a cache miss.
+pub const SELECT_SLICE_SERIES: usize = 2048;
+
 /// Time that the largest block spans, in ms.
 pub const BLOCK_RANGE_MS_MAX: i64 = 31 * 24 * 60 * 60 * 1000;
 

@@ -12,11 +12,13 @@ use crate::block::Block;
 use crate::error::{Error, Result};
 use crate::head::Head;
 use crate::index::symbols::SymbolList;
+use crate::limits::SELECT_SLICE_SERIES;
 use crate::model::labels::{Labels, Pairs, get_encoded};
 use crate::model::matcher::Matcher;
 use crate::model::metadata::Metadata;
 use crate::model::tenant::TENANT_LABEL;
 use crate::model::time::TimeRange;
+use crate::runtime::yield_if_needed;
 
 impl Shard {
     /// The names of the labels of the series that pass `matchers` and have samples in `range`: sorted, at most `limit`.
@@ -29,7 +31,7 @@ impl Shard {
         self.0.check_open()?;
         let matchers = &*self.narrowed(matchers);
         let mut found = HashSet::new();
-        self.0.names_in_head(matchers, range, &mut found);
+        self.0.names_in_head(matchers, range, &mut found).await;
         self.0
             .for_each_block(
                 range,
@@ -65,7 +67,7 @@ impl Shard {
         }
         let matchers = &*self.narrowed(matchers);
         let mut found = HashSet::new();
-        self.0.values_in_head(name, matchers, range, &mut found);
+        self.0.values_in_head(name, matchers, range, &mut found).await;
         self.0
             .for_each_block(
                 range,
@@ -100,7 +102,7 @@ impl Shard {
         self.0.check_open()?;
         let matchers = &*self.narrowed(matchers);
         let mut found = BTreeSet::new();
-        self.0.series_in_head(matchers, range, limit, &mut found);
+        self.0.series_in_head(matchers, range, limit, &mut found).await;
         self.0
             .for_each_block(
                 range,
@@ -144,54 +146,86 @@ impl Inner {
         Ok(())
     }
 
-    fn names_in_head(&self, matchers: &[Matcher], range: TimeRange, found: &mut HashSet<String>) {
-        let head = self.head.borrow();
+    async fn names_in_head(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        found: &mut HashSet<String>,
+    ) {
         if !matchers.is_empty() {
-            head.for_each_selected(matchers, range, |labels| {
+            let visit = |head: &Head, labels: SymbolList<'_>| {
                 labels.for_each(|symbol| add(found, head.symbols().pair(symbol).0));
-            });
-        } else if head.covers(range) {
+            };
+            return self.for_each_in_head(matchers, range, visit).await;
+        }
+        let head = self.head.borrow();
+        if head.covers(range) {
             head.index().label_names().for_each(|name| add(found, name));
         }
     }
 
-    fn values_in_head(
+    async fn values_in_head(
         &self,
         name: &str,
         matchers: &[Matcher],
         range: TimeRange,
         found: &mut HashSet<String>,
     ) {
-        let head = self.head.borrow();
-        let pair = |symbol| head.symbols().pair(symbol);
         if !matchers.is_empty() {
-            head.for_each_selected(matchers, range, |mut labels| {
+            let visit = |head: &Head, mut labels: SymbolList<'_>| {
                 let value = labels.find_map(|symbol| {
-                    let (found, value) = pair(symbol);
+                    let (found, value) = head.symbols().pair(symbol);
                     (found == name).then_some(value)
                 });
                 if let Some(value) = value {
                     add(found, value);
                 }
-            });
-        } else if head.covers(range) {
+            };
+            return self.for_each_in_head(matchers, range, visit).await;
+        }
+        let head = self.head.borrow();
+        if head.covers(range) {
             let pairs = head.index().label_pairs(name);
-            pairs.for_each(|(symbol, _)| add(found, pair(symbol).1));
+            pairs.for_each(|(symbol, _)| add(found, head.symbols().pair(symbol).1));
         }
     }
 
-    fn series_in_head(
+    async fn series_in_head(
         &self,
         matchers: &[Matcher],
         range: TimeRange,
         limit: usize,
         found: &mut BTreeSet<Labels>,
     ) {
-        let head = self.head.borrow();
-        head.for_each_selected(matchers, range, |labels| {
+        let visit = |head: &Head, labels: SymbolList<'_>| {
             let labels = labels.map(|symbol| head.symbols().pair(symbol)).collect();
             keep(found, Some(labels), limit);
-        });
+        };
+        self.for_each_in_head(matchers, range, visit).await;
+    }
+
+    /// Calls `visit` with the labels of the series of the head that pass `matchers` and may have samples in `range`. A series that the head
+    /// forgets meanwhile is in a block: ask these afterwards.
+    async fn for_each_in_head(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+        mut visit: impl FnMut(&Head, SymbolList<'_>),
+    ) {
+        let select = |head: &Head| head.index().select(head.symbols(), matchers);
+        let numbers = select(&self.head.borrow());
+        for numbers in numbers.chunks(SELECT_SLICE_SERIES) {
+            let head = self.head.borrow();
+            for &number in numbers {
+                if let Some(series) = head.series(number)
+                    && head.newest_of(number, range).is_some()
+                {
+                    visit(&head, SymbolList::new(head.symbols_of(series)));
+                }
+            }
+            drop(head);
+            yield_if_needed().await;
+        }
     }
 }
 
@@ -201,19 +235,6 @@ impl Head {
         let counts = self.counts();
         counts.min_ms <= counts.max_ms
             && range.overlaps(TimeRange::new(counts.min_ms, counts.max_ms))
-    }
-
-    fn for_each_selected(
-        &self,
-        matchers: &[Matcher],
-        range: TimeRange,
-        mut visit: impl FnMut(SymbolList<'_>),
-    ) {
-        for (number, _) in self.select(matchers, range) {
-            if let Some(series) = self.series(number) {
-                visit(SymbolList::new(self.symbols_of(series)));
-            }
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Selecting: which series, and their samples, of the head and of the blocks.
 //!
-//! A [`Selection`] pins what it saw. Of the head it keeps of each series the time of its newest sample: since samples of a series grow newer but for late ones,
+//! A [`Selection`] pins what it saw. Of the head it keeps of each series the time of its newest sample when it came to it: since samples of a series grow newer but for late ones,
 //! reading up to that time later gives what there was, whatever was appended, sealed or spilled meanwhile, and late samples that came since. It keeps the blocks themselves, whose
 //! files stay while anybody holds them; and it holds a *pin*, for which the head waits before it forgets what a newer block has. What the blocks of its time
 //! hold is never taken from the head, so that no sample is seen twice.
@@ -9,12 +9,10 @@
 
 mod outline;
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::rc::Rc;
-
-use hashbrown::HashMap;
 
 use super::{Inner, Shard};
 use crate::block::{Block, BlockChunk, Figures, ReadScratch, Tombstones};
@@ -25,7 +23,7 @@ use crate::head::Head;
 use crate::head::chunk_list::{ChunkRef, Place};
 use crate::head::series::Series;
 use crate::index::SeriesRef;
-use crate::limits::BLOCK_READ_GAP_BYTES_MAX;
+use crate::limits::{BLOCK_READ_GAP_BYTES_MAX, SELECT_SLICE_SERIES};
 use crate::model::columns::SampleColumns;
 use crate::model::labels::{Fingerprint, Labels, Pairs};
 use crate::model::matcher::Matcher;
@@ -45,6 +43,8 @@ pub struct Selection {
     found: Vec<Found>,
     parts: Vec<Part>,
     series: Vec<Selected>,
+    /// The labels of series that the head does not know, one after the other.
+    labels: Vec<u8>,
     scratch: RefCell<ReadScratch>,
     warnings: RefCell<Vec<String>>,
     /// Who looks, if labels are to be shown as one tenant may see them.
@@ -52,11 +52,12 @@ pub struct Selection {
 }
 
 struct Selected {
-    labels: OnceCell<Labels>,
     /// Its number in the head, and the time of its newest sample when it was selected.
     head: Option<(SeriesRef, TimestampMs)>,
     /// What blocks hold of it, the oldest first.
     parts: Range<u32>,
+    /// Where its labels are, if the head does not know it.
+    labels: Range<usize>,
 }
 
 /// The chunks of one series in one block.
@@ -92,7 +93,8 @@ impl Shard {
     pub async fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Selection> {
         self.0.check_open()?;
         let matchers = &*self.narrowed(matchers);
-        let (mut selection, in_head, blocks) = self.select_now(matchers, range);
+        let (mut selection, numbers, blocks) = self.select_now(matchers, range);
+        let in_head = selection.present(&numbers, range).await;
         for block in blocks {
             match Found::in_block(&block, matchers, range).await {
                 Ok(found) if found.ends.is_empty() => {}
@@ -109,12 +111,11 @@ impl Shard {
         &self,
         matchers: &[Matcher],
         range: TimeRange,
-    ) -> (Selection, Vec<(SeriesRef, TimestampMs)>, Vec<Rc<Block>>) {
+    ) -> (Selection, Vec<SeriesRef>, Vec<Rc<Block>>) {
         let shard = &self.0;
         let cut_ms = shard.catalog.cut_ms();
         let blocks = shard.catalog.blocks();
         let wanted = blocks.iter().filter(|block| block.meta().range.overlaps(range));
-        let in_head = TimeRange::new(range.start_ms.max(cut_ms), range.end_ms);
         let head = shard.head.borrow();
         shard.guard.borrow_mut().note_query(&head, matchers, clock::now_ms());
         let aside = shard.catalog.aside(range).into_iter();
@@ -128,11 +129,12 @@ impl Shard {
             found: Vec::new(),
             parts: Vec::new(),
             series: Vec::new(),
+            labels: Vec::new(),
             scratch: RefCell::default(),
             warnings: RefCell::new(warnings),
             tenant: self.1.clone(),
         };
-        (selection, head.select(matchers, in_head).collect(), wanted.cloned().collect())
+        (selection, head.index().select(head.symbols(), matchers), wanted.cloned().collect())
     }
 }
 
@@ -201,15 +203,14 @@ impl Selection {
         self.series.is_empty()
     }
 
-    /// The labels of series `i`.
-    pub fn labels(&self, i: usize) -> &Labels {
-        let selected = &self.series[i];
-        selected.labels.get_or_init(|| {
-            let head = self.shard.head.borrow();
-            let number = selected.head.map(|(number, _)| number);
-            let labels = number.and_then(|number| head.labels(number));
-            self.shown(labels.expect("the head forgets no series that is selected"))
-        })
+    /// The labels of series `i`, put together each time.
+    pub fn labels(&self, i: usize) -> Labels {
+        let Selected { head, labels, .. } = &self.series[i];
+        let labels = match head {
+            Some((number, _)) => self.shard.head.borrow().labels(*number),
+            None => Labels::from_encoded(&self.labels[labels.clone()]),
+        };
+        self.shown(labels.expect("canonical labels, or a series that the head does not forget"))
     }
 
     fn shown(&self, labels: Labels) -> Labels {
@@ -298,9 +299,22 @@ impl Selection {
         Ok(())
     }
 
+    /// Those of `numbers`, ascending, that may have samples in `range` in the head, with the time of their newest sample.
+    async fn present(&self, numbers: &[SeriesRef], range: TimeRange) -> Vec<InHead> {
+        let range = TimeRange::new(range.start_ms.max(self.cut_ms), range.end_ms);
+        let mut in_head = Vec::new();
+        for numbers in numbers.chunks(SELECT_SLICE_SERIES) {
+            let head = self.shard.head.borrow();
+            let newest = |&number| Some((number, Some(head.newest_of(number, range)?)));
+            in_head.extend(numbers.iter().filter_map(newest));
+            drop(head);
+            yield_if_needed().await;
+        }
+        in_head
+    }
+
     /// Brings together what blocks and the head have of each series.
-    async fn merge(&mut self, in_head: Vec<(SeriesRef, TimestampMs)>) {
-        let mut in_head: HashMap<SeriesRef, TimestampMs> = in_head.into_iter().collect();
+    async fn merge(&mut self, mut in_head: Vec<InHead>) {
         let mut next = vec![0; self.found.len()];
         while let Some(least) = self.least(&next) {
             let encoded = self.found[least].labels(next[least]).to_vec();
@@ -322,16 +336,21 @@ impl Selection {
             } else {
                 self.shard.head.borrow().find(Fingerprint::of(&encoded), &encoded)
             };
-            let head = number.and_then(|number| in_head.remove_entry(&number));
-            let labels = Labels::from_encoded(&encoded).expect("a block has canonical labels");
-            let labels = OnceCell::from(self.shown(labels));
-            self.series.push(Selected { labels, head, parts });
+            let head = number.and_then(|number| take(&mut in_head, number));
+            let labels = self.labels.len();
+            if head.is_none() {
+                self.labels.extend_from_slice(&encoded);
+            }
+            self.series.push(Selected { head, parts, labels: labels..self.labels.len() });
             yield_if_needed().await;
         }
-        let mut rest: Vec<_> = in_head.into_iter().collect();
-        rest.sort_unstable();
-        let alone = |head| Selected { labels: OnceCell::new(), head: Some(head), parts: 0..0 };
-        self.series.extend(rest.into_iter().map(alone));
+        self.found.iter_mut().for_each(|found| found.labels = Vec::new());
+        for alone in in_head.chunks(SELECT_SLICE_SERIES) {
+            let alone = alone.iter().filter_map(|&(number, newest)| Some((number, newest?)));
+            let selected = |head| Selected { head: Some(head), parts: 0..0, labels: 0..0 };
+            self.series.extend(alone.map(selected));
+            yield_if_needed().await;
+        }
     }
 
     /// The first of the blocks whose next series comes first by its labels.
@@ -342,6 +361,15 @@ impl Selection {
             if a == b { Ordering::Equal } else { Pairs::new(a).cmp(Pairs::new(b)) }
         })
     }
+}
+
+/// A series of the head, with the time of its newest sample until that is taken.
+type InHead = (SeriesRef, Option<TimestampMs>);
+
+/// Takes a series out of those of the head.
+fn take(in_head: &mut [InHead], number: SeriesRef) -> Option<(SeriesRef, TimestampMs)> {
+    let at = in_head.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+    Some((number, in_head[at].1.take()?))
 }
 
 impl Inner {
@@ -443,12 +471,15 @@ impl Head {
         range: TimeRange,
     ) -> impl Iterator<Item = (SeriesRef, TimestampMs)> + use<'_> {
         let selected = self.index().select(self.symbols(), matchers).into_iter();
-        selected.filter_map(move |number| {
-            let series = self.series(number)?;
-            let last_ms = series.last_ms()?;
-            let overlaps = series.overlaps(range) || self.out_of_order().overlaps(number, range);
-            (last_ms >= range.start_ms && overlaps).then_some((number, last_ms))
-        })
+        selected.filter_map(move |number| Some((number, self.newest_of(number, range)?)))
+    }
+
+    /// The time of the newest sample of a series, if it may have samples in `range`.
+    pub(super) fn newest_of(&self, number: SeriesRef, range: TimeRange) -> Option<TimestampMs> {
+        let series = self.series(number)?;
+        let last_ms = series.last_ms()?;
+        let overlaps = series.overlaps(range) || self.out_of_order().overlaps(number, range);
+        (last_ms >= range.start_ms && overlaps).then_some(last_ms)
     }
 
     /// The chunks of a series that lie in chunk files, the oldest first.

@@ -69,7 +69,7 @@ pub(super) async fn read_all(shard: &Shard, range: TimeRange) -> Result<Model> {
         selection.read(i, range, &mut out).await?;
         assert!(out.timestamps.is_sorted_by(|a, b| a < b), "{:?}", out.timestamps);
         let samples = out.timestamps.into_iter().zip(out.values.into_iter().map(f64::to_bits));
-        model.insert(selection.labels(i).clone(), samples.collect());
+        model.insert(selection.labels(i), samples.collect());
     }
     model.retain(|_, samples| !samples.is_empty());
     Ok(model)
@@ -96,7 +96,7 @@ fn what_is_appended_is_selected_now_and_after_a_kill() {
             let matcher = Matcher::new(MatchOp::Regex, "host", "1|7").unwrap();
             assert_eq!(
                 shard.select(&[matcher], TimeRange::ALL).await.unwrap().labels(0),
-                &labels(1)
+                labels(1)
             );
             assert_eq!(
                 shard.label_names(&[], TimeRange::ALL, 9).await.unwrap(),
@@ -346,7 +346,7 @@ async fn step(run: &mut Run, shard: &Shard) -> Result<()> {
             for i in 0..selection.len() {
                 let mut out = SampleColumns::new();
                 selection.read(i, range, &mut out).await?;
-                let truth = &run.sent[selection.labels(i)];
+                let truth = &run.sent[&selection.labels(i)];
                 assert!(out.timestamps.iter().all(|t| range.contains(*t) && truth.contains_key(t)));
             }
             Ok(())

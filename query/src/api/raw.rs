@@ -48,7 +48,7 @@ where
                         yield_if_needed().await;
                         budget.check()?;
                         let labels = selection.labels(i);
-                        if selectors.len() > 1 && found.contains_key(labels) {
+                        if selectors.len() > 1 && found.contains_key(&labels) {
                             continue;
                         }
                         columns.clear();
@@ -59,7 +59,7 @@ where
                         }
                         budget.count_read(columns.len());
                         if let Some(made) = each(&columns, &budget)? {
-                            found.insert(labels.clone(), made);
+                            found.insert(labels, made);
                         }
                     }
                 }

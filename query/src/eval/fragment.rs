@@ -147,7 +147,12 @@ pub async fn run(fragment: Arc<Fragment>, shard: &Shard) -> Result<Gathered, Que
             gathered.cost.samples += read;
             let labels = selection.labels(i);
             let told = told.map(|told| (told.cells, told.seen));
-            let input = RowInput { labels, columns: &mut columns, told, options: fragment.options };
+            let input = RowInput {
+                labels: &labels,
+                columns: &mut columns,
+                told,
+                options: fragment.options,
+            };
             fragment.add_series(input, &mut scratch, &mut reducing, &mut gathered)?;
             picking.pick_if_many(&mut gathered);
         }

@@ -87,7 +87,7 @@ async fn read(
         selection.read(i, range, &mut columns).await.map_err(|e| storage_error(&e))?;
         budget.count_read(columns.len());
         samples.take_columns(&mut columns, false);
-        let mut series = Series { labels: selection.labels(i).clone(), ..Series::default() };
+        let mut series = Series { labels: selection.labels(i), ..Series::default() };
         let mut unsupported = None;
         slide(&samples, &spec, Steps::instant(time_ms), |w| {
             let sample = |(timestamp_ms, value)| Sample { timestamp_ms, value };

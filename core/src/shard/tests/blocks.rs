@@ -233,7 +233,7 @@ fn histograms_and_starts_of_counters_survive_in_blocks() {
                 let mut out = SampleColumns::new();
                 selection.read(i, TimeRange::ALL, &mut out).await.unwrap();
                 assert_eq!(out.len(), 500);
-                if selection.labels(i) == &labels(0) {
+                if selection.labels(i) == labels(0) {
                     for (minute, found) in (0..).zip(&out.histograms) {
                         assert!(found.as_ref().unwrap().same(&histogram(minute)), "{minute}");
                     }

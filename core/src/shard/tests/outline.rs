@@ -39,7 +39,7 @@ fn outlines_tell_what_reading_gives() {
         let hours = |a: i64, b: i64| TimeRange::new(a * 3_600_000 + 5, b * 3_600_000 - 5);
         for i in 0..selection.len() {
             let told = checked(&selection, i, TimeRange::ALL).await;
-            let touched = *selection.labels(i) == labels(3);
+            let touched = selection.labels(i) == labels(3);
             let expected = if touched { 0..60 * 14 } else { 60 * 18..60 * 20 };
             assert!(expected.contains(&told), "{told} samples of series {i} are told");
             assert_eq!(checked(&selection, i, hours(7, 7)).await, 0, "no whole chunk");

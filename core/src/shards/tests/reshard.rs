@@ -86,7 +86,7 @@ async fn content(shards: &Shards) -> Content {
     for (number, shard) in (0..).zip(shards.mine()) {
         let selection = shard.select(&[], TimeRange::ALL).await.unwrap();
         for i in 0..selection.len() {
-            let (mut out, labels) = (SampleColumns::new(), selection.labels(i).clone());
+            let (mut out, labels) = (SampleColumns::new(), selection.labels(i));
             selection.read(i, TimeRange::ALL, &mut out).await.unwrap();
             assert_eq!(labels.fingerprint().owner(shards.count()), number, "its owner has it");
             let samples = out.timestamps.into_iter().zip(out.values.into_iter().map(f64::to_bits));
