@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Connections that wait in the kernel until a core accepts them.
 pub(crate) const BACKLOG: u32 = 1024;
 
+/// Connections on their way to one core from others that accepted them; more are served where they are.
+pub(crate) const SOCKETS_LEFT_MAX: usize = 1024;
+
 /// Largest head of a request (line and headers), in bytes; past it the answer is 431.
 pub(crate) const HEAD_BYTES_MAX: usize = 64 << 10;
 

@@ -45,6 +45,7 @@ use crate::http::body::BodyBudget;
 use crate::http::handlers::write::Spare;
 use crate::http::listener::{self, ListenerCounters, ListenerOptions};
 use crate::http::routes;
+use crate::http::seats::Seats;
 use crate::jobs::CurrentClients;
 use crate::limits::{
     BACKLOG, EXEMPLARS_MAX, KNOWN_SERIES_UNUSED_MAX, MAINTAIN_EVERY, QUERY_LOG_EVERY, TICK_EVERY,
@@ -167,14 +168,14 @@ thread_local! {
 pub(crate) async fn run(
     ctx: CoreContext,
     plan: Plan,
-    mesh: Mesh<Message>,
+    (mesh, seats): (Mesh<Message>, Seats),
     control: Door,
 ) -> Result<(), String> {
     let listener = TcpListener::bind(plan.listen, BACKLOG)
         .map_err(|e| format!("cannot listen on {}: {e}", plan.listen))?;
     let node = Node::new(ctx, &plan, control);
     HERE.set(Some(Rc::clone(&node)));
-    let serving = spawn_into(Queue::Ingest, node.serve(listener));
+    let serving = spawn_into(Queue::Ingest, node.serve(listener, seats));
     let shards = Shards::join(node.ctx.core, mesh);
     let lived = live(&node, &plan, &shards, serving).await;
     HERE.set(None);
@@ -303,7 +304,11 @@ impl Node {
         })
     }
 
-    fn serve(self: &Rc<Self>, listener: TcpListener) -> impl Future<Output = ()> + use<> {
+    fn serve(
+        self: &Rc<Self>,
+        listener: TcpListener,
+        seats: Seats,
+    ) -> impl Future<Output = ()> + use<> {
         let options = ListenerOptions {
             connections_max: self.flags.max_connections.div_ceil(self.cores),
             idle_max: self.flags.read_timeout.as_std(),
@@ -312,6 +317,7 @@ impl Node {
         let respond = move |request, busy| routes::respond(Rc::clone(&node), request, busy);
         listener::serve(
             listener,
+            seats.join(self.ctx.core),
             options,
             self.ctx.stop.clone(),
             Rc::clone(&self.connections),

@@ -12,6 +12,7 @@ use tidemark_core::shards;
 
 use crate::cli::ServeFlags;
 use crate::control;
+use crate::http::seats::Seats;
 use crate::limits::{ADDRESS_ATTEMPTS, ADDRESS_PAUSE, DRAIN_MAX};
 use crate::logs;
 use crate::node::{self, Plan};
@@ -56,13 +57,14 @@ fn start(flags: ServeFlags) -> Result<(), String> {
         ..executors::Options::default()
     };
     let data_dir = plan.data_dir.clone();
-    let mesh = shards::mesh(cores);
+    let (mesh, seats) = (shards::mesh(cores), Seats::new(cores));
     let ran = executors::run(&options, &data_dir, move |ctx| {
-        let (plan, mesh, failures) = (plan.clone(), mesh.clone(), failures.clone());
+        let (plan, failures) = (plan.clone(), failures.clone());
+        let ways = (mesh.clone(), seats.clone());
         let door = door.clone();
         async move {
             let stopper = ctx.stop.stopper();
-            if let Err(message) = node::run(ctx, plan, mesh, door).await {
+            if let Err(message) = node::run(ctx, plan, ways, door).await {
                 // The receiver lives until every core has ended.
                 drop(failures.send(message));
                 stopper.stop();

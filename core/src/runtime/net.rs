@@ -1,7 +1,7 @@
 //! TCP sockets on the executor of this core.
 //!
-//! Every core binds the same address with `SO_REUSEPORT`, and the kernel deals out the connections; `SO_REUSEADDR` lets a
-//! restarted server bind while old connections linger. Names are resolved apart ([`resolve`]), since that blocks. The simulation
+//! Every core binds the same address with `SO_REUSEPORT`, and the kernel deals out the connections, which may move on to another core
+//! as [`TcpSocket`]s; `SO_REUSEADDR` lets a restarted server bind while old connections linger. Names are resolved apart ([`resolve`]), since that blocks. The simulation
 //! has no network.
 
 use super::task::unblock;
@@ -10,7 +10,7 @@ use glommio::GlommioError;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
-use std::os::fd::{FromRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -74,6 +74,13 @@ impl TcpStream {
         self.0.local_addr().map_err(io_error)
     }
 
+    /// Another handle on the same connection, to be served by another core: drop this one.
+    pub fn socket(&self) -> io::Result<TcpSocket> {
+        // SAFETY: the stream keeps its descriptor open for as long as it is borrowed here.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) };
+        descriptor.try_clone_to_owned().map(TcpSocket)
+    }
+
     /// Whether small writes are sent at once (no Nagle).
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         self.0.set_nodelay(nodelay).map_err(io_error)
@@ -82,6 +89,18 @@ impl TcpStream {
     /// Says that nothing more will be written; reading goes on. The same as closing through [`AsyncWrite`].
     pub async fn shutdown_write(&self) -> io::Result<()> {
         self.0.shutdown(Shutdown::Write).await.map_err(io_error)
+    }
+}
+
+/// A connection on its way from one core to another.
+#[derive(Debug)]
+pub struct TcpSocket(OwnedFd);
+
+impl TcpSocket {
+    /// Binds it to this core.
+    pub fn bind(self) -> TcpStream {
+        // SAFETY: the descriptor is a connected socket that nobody else owns; `into_raw_fd` gave it up.
+        TcpStream(unsafe { glommio::net::TcpStream::from_raw_fd(self.0.into_raw_fd()) })
     }
 }
 

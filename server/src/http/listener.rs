@@ -1,7 +1,7 @@
 //! The listener of one core: accepts up to its share of connections, serves each, ends the slow, drains on stop.
 //!
-//! Every core binds the same address (`SO_REUSEPORT`) and the kernel deals out connections. At the bound the connection
-//! that idles longest makes room; if all are busy, new ones wait in the kernel's backlog.
+//! Every core binds the same address (`SO_REUSEPORT`) and the kernel deals out connections; [`seats`](super::seats) even them out. At
+//! the bound the connection that idles longest makes room; if all are busy, new ones wait in the kernel's backlog.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, join, select};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -22,6 +22,7 @@ use tidemark_core::runtime::{Queue, StopSignal, sleep, spawn_into, timeout};
 use super::answer::Reply;
 use super::codec::{Codec, Scratch, scratch};
 use super::life::{Busy, Life, Lives};
+use super::seats::{Left, Seat, Usher};
 use crate::limits::{DRAIN_MAX, HEAD_BYTES_MAX, HEADERS_MAX, SWEEP_EVERY};
 use crate::metrics::counters::Counter;
 
@@ -50,6 +51,7 @@ pub(crate) struct ListenerCounters {
 /// Serves until the process stops, then until the last connection ends or the drain's deadline passes.
 pub(crate) async fn serve<F, Fut>(
     listener: TcpListener,
+    (usher, mut left): (Usher, Left),
     options: ListenerOptions,
     stop: StopSignal,
     counters: Rc<ListenerCounters>,
@@ -65,14 +67,16 @@ pub(crate) async fn serve<F, Fut>(
         options,
         stop,
         counters,
+        usher,
     };
     let sweeping =
         spawn_into(Queue::Control, sweep(Rc::clone(&core.lives), Rc::clone(&core.counters)));
     {
-        let accepting = pin!(core.accept(&listener, respond));
+        let taking_over = core.take_over(&mut left, respond.clone());
+        let accepting = pin!(join(core.accept(&listener, respond), taking_over));
         select(accepting, pin!(core.stop.wait())).await;
     }
-    drop(listener);
+    drop((listener, left));
     core.drain().await;
     drop(sweeping);
 }
@@ -93,6 +97,7 @@ struct Core {
     options: ListenerOptions,
     stop: StopSignal,
     counters: Rc<ListenerCounters>,
+    usher: Usher,
 }
 
 impl Core {
@@ -104,13 +109,29 @@ impl Core {
         loop {
             let permit = self.permit().await;
             match listener.accept().await {
-                Ok(stream) => self.start(stream, permit, respond.clone()),
+                Ok(stream) => {
+                    if let Some((stream, seat)) = self.usher.place(stream) {
+                        self.start(stream, (permit, seat), respond.clone());
+                    }
+                }
                 Err(error) => {
                     // Out of descriptors, most likely: the connections that end free some.
                     tracing::warn!(%error, "cannot accept a connection");
                     sleep(Duration::from_millis(100)).await;
                 }
             }
+        }
+    }
+
+    /// Serves what other cores have left to this one.
+    async fn take_over<F, Fut>(&self, left: &mut Left, respond: F)
+    where
+        F: Fn(Request<Incoming>, Busy) -> Fut + Clone + 'static,
+        Fut: Future<Output = Response<Reply>> + 'static,
+    {
+        while let Some((stream, seat)) = left.next().await {
+            let permit = self.permit().await;
+            self.start(stream, (permit, seat), respond.clone());
         }
     }
 
@@ -124,7 +145,7 @@ impl Core {
         self.room.acquire(1).await
     }
 
-    fn start<F, Fut>(&self, stream: TcpStream, permit: Permit, respond: F)
+    fn start<F, Fut>(&self, stream: TcpStream, held: (Permit, Seat), respond: F)
     where
         F: Fn(Request<Incoming>, Busy) -> Fut + 'static,
         Fut: Future<Output = Response<Reply>> + 'static,
@@ -142,7 +163,7 @@ impl Core {
         spawn_into(Queue::Ingest, async move {
             connection(codec, &life, stop, respond).await;
             lives.remove(&life);
-            drop(permit);
+            drop(held);
         })
         .detach();
     }

@@ -3,7 +3,7 @@
 //! hyper parses and frames; everything about time, bounds and sockets is here. A request's way:
 //!
 //! ```text
-//! listener --> codec (a socket as hyper wants it) --> routes (the table) --> handlers by family --> answer --> gzip
+//! listener (deals connections out: seats) --> codec (a socket as hyper wants it) --> routes (the table) --> handlers by family --> answer --> gzip
 //! ```
 
 pub(crate) mod answer;
@@ -18,6 +18,7 @@ pub(crate) mod oauth2;
 pub(crate) mod proxy;
 pub(crate) mod request;
 pub(crate) mod routes;
+pub(crate) mod seats;
 pub(crate) mod stream;
 #[cfg(test)]
 mod tests;

@@ -30,6 +30,7 @@ use super::identity::Identity;
 use super::life::Busy;
 use super::listener::{ListenerCounters, ListenerOptions, serve};
 use super::proxy::Proxies;
+use super::seats::Seats;
 use super::tls::Connector;
 use crate::config::http_client::{HttpClientConfig, TlsConfig};
 
@@ -84,7 +85,14 @@ fn start(ctx: &CoreContext, connections_max: usize) -> Running {
     let url = format!("http://{}", listener.local_addr());
     let counters = Rc::<ListenerCounters>::default();
     let options = ListenerOptions { connections_max, idle_max: Duration::from_mins(1) };
-    let task = spawn(serve(listener, options, ctx.stop.clone(), Rc::clone(&counters), respond));
+    let task = spawn(serve(
+        listener,
+        Seats::new(1).join(0),
+        options,
+        ctx.stop.clone(),
+        Rc::clone(&counters),
+        respond,
+    ));
     Running { url, counters, task }
 }
 
