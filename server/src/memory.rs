@@ -6,6 +6,8 @@
 use std::cell::Cell;
 use std::fs;
 
+use tikv_jemalloc_ctl::{self as jemalloc, epoch, stats};
+
 /// A page of memory, as `/proc/self/statm` counts.
 const PAGE_BYTES: u64 = 4096;
 
@@ -66,9 +68,32 @@ pub(crate) fn resident_bytes() -> Option<u64> {
     Some(pages * PAGE_BYTES)
 }
 
+/// Memory that the allocator holds and nobody uses, by part: what is left over in pages that are in use, and pages that are free, with what the
+/// allocator needs for itself.
+pub(crate) fn allocator_parts() -> [(&'static str, u64); 2] {
+    // Its figures are those of this moment.
+    let _ = epoch::advance();
+    let bytes = |read: jemalloc::Result<usize>| read.unwrap_or(0) as u64;
+    let active = bytes(stats::active::read());
+    [
+        ("allocator_fragments", active.saturating_sub(bytes(stats::allocated::read()))),
+        ("allocator_free", bytes(stats::resident::read()).saturating_sub(active)),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_freed_between_others_is_told_as_fragments() {
+        let fragments = || allocator_parts()[0].1;
+        let mut kept: Vec<_> = (0..4096).map(|_| Some(vec![1_u8; 1024])).collect();
+        let before = fragments();
+        kept.iter_mut().step_by(2).for_each(|bytes| *bytes = None);
+        assert!(fragments() >= before + (1 << 20), "{before}, {}", fragments());
+        assert_eq!(kept.iter().flatten().count(), 2048);
+    }
 
     #[test]
     fn shedding_ends_below_the_mark() {

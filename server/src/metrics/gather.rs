@@ -11,7 +11,7 @@ use tidemark_ingest::scrape::status::Health;
 use super::counters::Snapshot;
 use super::exposition::{Exposition, Kind};
 use super::process;
-use crate::memory::resident_bytes;
+use crate::memory::{allocator_parts, resident_bytes};
 use crate::node::{CoreGone, Node};
 
 /// What one core has to say.
@@ -347,6 +347,7 @@ fn memory(text: &mut Exposition, reports: &[Report]) {
             *parts.entry(part).or_default() += bytes;
         }
     }
+    parts.extend(allocator_parts());
     let told: u64 = parts.values().sum();
     let other = resident_bytes().unwrap_or(0).saturating_sub(told);
     for (part, bytes) in parts.into_iter().chain([("other", other)]) {
