@@ -25,7 +25,7 @@ pub struct Usage {
     pub cpu_s: f64,
     /// Resident memory now.
     pub rss_bytes: u64,
-    /// The most resident memory it ever had.
+    /// The most resident memory that it had, since [`forget_peak`] if that was called.
     pub rss_peak_bytes: u64,
     /// Bytes it caused to be written to block devices.
     pub written_bytes: u64,
@@ -50,6 +50,11 @@ impl Usage {
             written_bytes: field(&io, "write_bytes:"),
         })
     }
+}
+
+/// Makes the peak of a process's resident memory what it is now, as proc_pid_clear_refs(5) tells; another user's process keeps it.
+pub fn forget_peak(pid: u32) -> io::Result<()> {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5")
 }
 
 fn field(text: &str, name: &str) -> u64 {

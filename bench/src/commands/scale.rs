@@ -14,7 +14,7 @@ use crate::count::{count_until, wait_for_series};
 use crate::dataset::{Dataset, STEP_MS};
 use crate::http::{Client, path};
 use crate::load::{Plan, Until};
-use crate::process::Usage;
+use crate::process::{Usage, forget_peak};
 use crate::report::{Cell, Row, figure, name};
 use crate::systems::Target;
 
@@ -37,7 +37,7 @@ pub(super) struct Options {
     /// Minutes to fill after that; 0 ends with the restarts.
     #[arg(long, default_value_t = 0)]
     fill_minutes: u64,
-    /// Seconds to wait after filling, for merges that run in the background.
+    /// Seconds to wait after filling, for merges that run in the background; then memory is measured once more, and the query asked.
     #[arg(long, default_value_t = 30)]
     settle_seconds: u64,
     /// Send this metric alone, a counter, and ask for the sum of its rates over the last hour.
@@ -62,10 +62,12 @@ pub(super) fn run(options: &Options, target: &mut Target) -> Outcome {
     scraped.extend(scrape(options, &dataset, target, first_ms)?);
     if options.fill_minutes > 0 {
         filled.extend(fill(options, &dataset, target, first_ms)?);
+        note(&format!("{}: {} seconds of rest", target.name, options.settle_seconds));
+        thread::sleep(Duration::from_secs(options.settle_seconds));
+        filled.push(("settled_rss_mib", memory(usage(target), |u| u.rss_bytes, 1 << 20)));
         if let Some(metric) = &options.metric {
             filled.extend(query(options, metric, end_ms - STEP_MS, target)?);
         }
-        thread::sleep(Duration::from_secs(options.settle_seconds));
     }
     let expected = options.series as u64 * steps;
     restarted.extend(restarts(options, expected, target)?);
@@ -167,6 +169,7 @@ fn query(
     ];
     let mut client = Client::new(&target.url)?;
     wait_for_series(&mut client, metric, end_ms, options.series as u64)?;
+    target.pid.map(forget_peak).transpose()?;
     let before = usage(target);
     let began = Instant::now();
     let answer = client.get(&path("/api/v1/query_range", &parameters))?;
