@@ -89,10 +89,12 @@ struct Facts {
     ring: Result<Vec<&'static str>, i32>,
 }
 
-/// Raises the limit of lockable memory as far as this process may, then checks that executors can be made.
+/// Raises the limits of lockable memory and of open files as far as this process may, then checks that executors can be made.
 pub fn check() -> Result<(), PreflightError> {
+    // A shell allows 1,024 files; a server has a connection for each of its targets.
+    raise_limit(libc::RLIMIT_NOFILE);
     let facts = Facts {
-        memlock_bytes: raise_memlock(),
+        memlock_bytes: raise_limit(libc::RLIMIT_MEMLOCK),
         switched_off: std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
             .ok()
             .and_then(|text| text.trim().parse().ok()),
@@ -137,16 +139,16 @@ fn try_ring() -> io::Result<Vec<&'static str>> {
     Ok(missing.map(|(_, name)| *name).collect())
 }
 
-/// Raises the soft limit of lockable memory to the hard one and returns what holds then, bytes.
-fn raise_memlock() -> u64 {
+/// Raises the soft limit of a resource to the hard one and returns what holds then.
+fn raise_limit(resource: libc::__rlimit_resource_t) -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: both calls only read or write the structure given.
     unsafe {
-        if libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) != 0 {
+        if libc::getrlimit(resource, &raw mut limit) != 0 {
             return u64::MAX;
         }
         let raised = libc::rlimit { rlim_cur: limit.rlim_max, ..limit };
-        if libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const raised) == 0 {
+        if libc::setrlimit(resource, &raw const raised) == 0 {
             limit = raised;
         }
     }

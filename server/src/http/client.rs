@@ -6,7 +6,6 @@
 //! new one.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -17,8 +16,7 @@ use http::header::{
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use tidemark_core::runtime::clock::Instant;
+use hyper::client::conn::http1;
 use tidemark_core::runtime::net::{TcpStream, resolve};
 use tidemark_core::runtime::{Queue, spawn_into, timeout};
 use tidemark_ingest::scrape::FetchLimits;
@@ -26,11 +24,10 @@ use tidemark_ingest::scrape::FetchLimits;
 use super::codec::{Codec, Scratch, scratch};
 use super::identity::Identity;
 use super::oauth2::Tokens;
+use super::pool::{Pool, Sender};
 use super::proxy::{Origin, Proxies, Proxy};
 use super::tls::{Connector, Stream};
-use crate::limits::{
-    CLIENT_IDLE_CONNECTIONS_MAX, CLIENT_IDLE_MAX, HEAD_BYTES_MAX, HEADERS_MAX, REDIRECTS_MAX,
-};
+use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, REDIRECTS_MAX};
 
 /// Why there is no answer, in Go's words where they are known to everybody.
 #[derive(Debug, thiserror::Error)]
@@ -102,25 +99,17 @@ pub(crate) struct ClientOptions {
     pub(crate) follow_redirects: bool,
 }
 
-type Sender = SendRequest<Full<Bytes>>;
-
-/// A connection nobody uses.
-struct Idle {
-    sender: Sender,
-    since: Instant,
-}
-
 /// See the module.
 pub(crate) struct Client {
     options: ClientOptions,
-    idle: RefCell<HashMap<Origin, Vec<Idle>>>,
+    idle: RefCell<Pool>,
     scratch: Scratch,
 }
 
 impl Client {
     /// A client without connections.
     pub(crate) fn new(options: ClientOptions) -> Rc<Self> {
-        Rc::new(Client { options, idle: RefCell::default(), scratch: scratch() })
+        Rc::new(Client { options, idle: RefCell::new(Pool::new()), scratch: scratch() })
     }
 
     /// Sends `request` and reads the answer within `limits`.
@@ -192,7 +181,8 @@ impl Client {
         limits: &FetchLimits,
     ) -> Result<Response<Bytes>, ClientError> {
         let origin = origin(request.uri())?;
-        if let Some(kept) = self.take(&origin)
+        let kept = self.idle.borrow_mut().take(&origin);
+        if let Some(kept) = kept
             && let Ok(response) = self.exchange_on(kept, &origin, request, limits).await?
         {
             return Ok(response);
@@ -217,7 +207,7 @@ impl Client {
         };
         let (parts, body) = response.into_parts();
         let bytes = read(body, limits).await?;
-        self.put(origin, sender);
+        self.idle.borrow_mut().put(origin, sender);
         Ok(Ok(Response::from_parts(parts, bytes)))
     }
 
@@ -264,34 +254,6 @@ impl Client {
         })
         .detach();
         Ok(sender)
-    }
-
-    fn take(&self, origin: &Origin) -> Option<Sender> {
-        let mut idle = self.idle.borrow_mut();
-        let kept = idle.get_mut(origin)?;
-        while let Some(Idle { sender, since }) = kept.pop() {
-            if sender.is_ready() && since.elapsed() < CLIENT_IDLE_MAX {
-                return Some(sender);
-            }
-        }
-        None
-    }
-
-    fn put(&self, origin: &Origin, sender: Sender) {
-        if sender.is_closed() {
-            return;
-        }
-        let mut idle = self.idle.borrow_mut();
-        if !idle.contains_key(origin) && idle.len() >= CLIENT_IDLE_CONNECTIONS_MAX {
-            idle.retain(|_, kept| {
-                kept.retain(|i| !i.sender.is_closed() && i.since.elapsed() < CLIENT_IDLE_MAX);
-                !kept.is_empty()
-            });
-        }
-        if idle.len() < CLIENT_IDLE_CONNECTIONS_MAX {
-            // One a target: a target is scraped by one loop.
-            idle.insert(origin.clone(), vec![Idle { sender, since: Instant::now() }]);
-        }
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod identity;
 pub(crate) mod life;
 pub(crate) mod listener;
 pub(crate) mod oauth2;
+mod pool;
 pub(crate) mod proxy;
 pub(crate) mod request;
 pub(crate) mod routes;

@@ -155,6 +155,26 @@ fn fetches_with_kept_connections_gzip_and_redirects() {
 }
 
 #[test]
+fn all_connections_of_a_target_are_kept() {
+    on_a_core(|ctx| async move {
+        let server = start(&ctx, 8);
+        let client = client(true);
+        for _ in 0..3 {
+            let url = format!("{}/a", server.url);
+            let both = [(); 2].map(|()| fetch(&client, get(&url), 100, SOON));
+            for response in futures_util::future::join_all(both).await {
+                assert_eq!(response.unwrap().status(), StatusCode::OK);
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(server.counters.accepted.get(), 2);
+        drop(client);
+        ctx.stop.stopper().stop();
+        timeout(SOON, server.task).await.unwrap();
+    });
+}
+
+#[test]
 fn a_kept_connection_that_died_is_replaced() {
     on_a_core(|_| async {
         let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap(), 16).unwrap();
