@@ -76,8 +76,11 @@ pub(crate) const REDIRECTS_MAX: usize = 10;
 /// A connection to a target that was idle for longer is not used again.
 pub(crate) const CLIENT_IDLE_MAX: Duration = Duration::from_mins(5);
 
-/// Idle connections that one job keeps on one core.
-pub(crate) const CLIENT_IDLE_CONNECTIONS_MAX: usize = 4096;
+/// Idle connections that one job keeps on one core; Prometheus' bound for a job.
+pub(crate) const CLIENT_IDLE_CONNECTIONS_MAX: usize = 20_000;
+
+/// How often a job that has as many looks which of them are of no use any more.
+pub(crate) const CLIENT_SWEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// Commands that wait for the control thread.
 pub(crate) const CONTROL_COMMANDS_MAX: usize = 16;

@@ -153,11 +153,17 @@ pub fn resolve(
     Ok(Resolved::Target(Box::new(target)))
 }
 
+/// Milliseconds from one place in an interval where scrapes begin to the next. Waking a core costs about as much as a scrape: those of a
+/// place share one, and the messages and the flush that follow.
+const SLOT_MS: u64 = 25;
+
 impl Target {
-    /// Until the first scrape: targets are spread evenly over the interval, each always at the same place in it.
+    /// Until the first scrape: targets are spread evenly over the interval, each always at the same place in it. Places are [`SLOT_MS`] apart,
+    /// or a fortieth of the interval if that is less.
     pub fn offset(&self, now_ms: TimestampMs, seed: u64) -> Duration {
         let interval_ms = (self.interval.as_millis() as u64).max(1);
-        let place = (self.hash ^ seed) % interval_ms;
+        let slot_ms = SLOT_MS.min((interval_ms / 40).max(1));
+        let place = (self.hash ^ seed) % interval_ms / slot_ms * slot_ms;
         let now = now_ms.rem_euclid(interval_ms as i64) as u64;
         Duration::from_millis((place + interval_ms - now) % interval_ms)
     }
@@ -399,9 +405,11 @@ mod tests {
     fn offsets_are_fixed_in_the_interval() {
         let mut target = target(&job(), &[("__address__", "a")]);
         target.hash = 61_234;
-        assert_eq!(target.offset(600_000, 0), Duration::from_millis(1_234));
-        assert_eq!(target.offset(600_234, 0), Duration::from_secs(1));
-        assert_eq!(target.offset(601_235, 0), Duration::from_millis(59_999));
-        assert_ne!(target.offset(600_000, 77), Duration::from_millis(1_234));
+        assert_eq!(target.offset(600_000, 0), Duration::from_millis(1_225));
+        assert_eq!(target.offset(600_225, 0), Duration::from_secs(1));
+        assert_eq!(target.offset(601_226, 0), Duration::from_millis(59_999));
+        assert_ne!(target.offset(600_000, 77), Duration::from_millis(1_225));
+        target.interval = Duration::from_millis(80);
+        assert_eq!(target.offset(600_000, 0), Duration::from_millis(34));
     }
 }
