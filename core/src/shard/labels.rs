@@ -11,6 +11,7 @@ use super::{Inner, Shard};
 use crate::block::Block;
 use crate::error::{Error, Result};
 use crate::head::Head;
+use crate::index::SeriesRef;
 use crate::index::symbols::SymbolList;
 use crate::limits::SELECT_SLICE_SERIES;
 use crate::model::labels::{Labels, Pairs, get_encoded};
@@ -215,21 +216,26 @@ impl Inner {
         let select = |head: &Head| head.index().select(head.symbols(), matchers);
         let numbers = select(&self.head.borrow());
         for numbers in numbers.chunks(SELECT_SLICE_SERIES) {
-            let head = self.head.borrow();
-            for &number in numbers {
-                if let Some(series) = head.series(number)
-                    && head.newest_of(number, range).is_some()
-                {
-                    visit(&head, SymbolList::new(head.symbols_of(series)));
-                }
-            }
-            drop(head);
+            self.head.borrow().visit(numbers, range, &mut visit);
             yield_if_needed().await;
         }
     }
 }
 
 impl Head {
+    /// Calls `visit` with the labels of those series that may have samples in `range`.
+    fn visit(
+        &self,
+        numbers: &[SeriesRef],
+        range: TimeRange,
+        visit: &mut impl FnMut(&Head, SymbolList<'_>),
+    ) {
+        let present = numbers.iter().filter(|&&number| self.newest_of(number, range).is_some());
+        for series in present.filter_map(|&number| self.series(number)) {
+            visit(self, SymbolList::new(self.symbols_of(series)));
+        }
+    }
+
     /// Whether any sample may lie in `range`.
     fn covers(&self, range: TimeRange) -> bool {
         let counts = self.counts();

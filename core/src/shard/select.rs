@@ -304,10 +304,11 @@ impl Selection {
         let range = TimeRange::new(range.start_ms.max(self.cut_ms), range.end_ms);
         let mut in_head = Vec::new();
         for numbers in numbers.chunks(SELECT_SLICE_SERIES) {
-            let head = self.shard.head.borrow();
-            let newest = |&number| Some((number, Some(head.newest_of(number, range)?)));
-            in_head.extend(numbers.iter().filter_map(newest));
-            drop(head);
+            {
+                let head = self.shard.head.borrow();
+                let newest = |&number| Some((number, Some(head.newest_of(number, range)?)));
+                in_head.extend(numbers.iter().filter_map(newest));
+            }
             yield_if_needed().await;
         }
         in_head
