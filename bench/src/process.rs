@@ -52,7 +52,7 @@ impl Usage {
     }
 }
 
-/// Makes the peak of a process's resident memory what it is now, as proc_pid_clear_refs(5) tells; another user's process keeps it.
+/// Makes the peak of a process's resident memory what it is now, as `proc_pid_clear_refs(5)` tells; another user's process keeps it.
 pub fn forget_peak(pid: u32) -> io::Result<()> {
     fs::write(format!("/proc/{pid}/clear_refs"), "5")
 }
