@@ -199,7 +199,9 @@ mod tests {
             let (mut bytes, mut free) = (Vec::new(), 0);
             for run in fields.chunks(run) {
                 let mut writer = BitWriter::new(&mut bytes, free);
-                run.iter().for_each(|&(value, count)| writer.push(low(value, count), count));
+                for &(value, count) in run {
+                    writer.push(low(value, count), count);
+                }
                 free = writer.finish();
             }
             let bits: u32 = fields.iter().map(|f| f.1).sum();

@@ -548,7 +548,9 @@ mod tests {
                 .map(|&(timestamp_ms, bits)| Sample { timestamp_ms, value: f64::from_bits(bits) })
                 .collect();
             let mut encoder = XorEncoder::new();
-            together.chunks(run).for_each(|some| encoder.push_all(some));
+            for some in together.chunks(run) {
+                encoder.push_all(some);
+            }
             let alone = encode(&samples);
             prop_assert_eq!(encoder.bytes(), alone.bytes());
             if !samples.is_empty() {
